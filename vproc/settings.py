@@ -1,0 +1,220 @@
+"""Every setting of the daemon: its variable, unit, default and rule. All faults are told at once, each in one line.
+
+Read from the environment, from ``.env`` and from the TOML file that ``VPROC_CONFIG`` names, in this order of precedence.
+AWS's own variables (``AWS_PROFILE``, ``AWS_ENDPOINT_URL`` …) are botocore's and are not read here, but for ``AWS_REGION``,
+which botocore does not read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from vproc.errors import ConfigError
+
+GIB = 1024**3
+
+
+class Role(StrEnum):
+    """What this process does."""
+
+    API = "api"
+    WORKER = "worker"
+
+
+class SandboxMode(StrEnum):
+    """How ffmpeg is confined: all of it or no start, what the kernel gives, or not at all."""
+
+    REQUIRE = "require"
+    AUTO = "auto"
+    OFF = "off"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written to standard error."""
+
+    JSON = "json"
+    CONSOLE = "console"
+    JOURNAL = "journal"
+
+
+class RunnerKind(StrEnum):
+    """Where ffmpeg runs."""
+
+    LOCAL = "local"
+
+
+class AuthMode(StrEnum):
+    """How callers prove who they are."""
+
+    NONE = "none"
+
+
+def _named(name: str, *aliases: str) -> AliasChoices:
+    return AliasChoices(f"VPROC_{name}", *aliases)
+
+
+class Settings(BaseSettings):
+    """The daemon's settings. Durations in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
+
+    raw_bucket: Annotated[str, Field(validation_alias=_named("RAW_BUCKET", "S3_RAW_BUCKET"), min_length=3)]
+    processed_bucket: Annotated[str, Field(validation_alias=_named("PROCESSED_BUCKET", "S3_PROCESSED_BUCKET"), min_length=3)]
+    queue_url: Annotated[str, Field(validation_alias=_named("QUEUE_URL", "SQS_QUEUE_URL"), pattern=r"^https?://")]
+    dlq_url: Annotated[str | None, Field(validation_alias=_named("DLQ_URL"), pattern=r"^https?://")] = None
+    database_url: Annotated[SecretStr, Field(validation_alias=_named("DATABASE_URL", "DATABASE_URL"))] = SecretStr(
+        "sqlite:///vproc.db"
+    )
+    aws_region: Annotated[str | None, Field(validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))] = None
+
+    host: Annotated[str, Field(validation_alias=_named("HOST"))] = "127.0.0.1"
+    port: Annotated[int, Field(validation_alias=_named("PORT"), ge=0, le=65535)] = 8080
+    roles: Annotated[frozenset[Role], NoDecode, Field(validation_alias=_named("ROLES"))] = frozenset(Role)
+    concurrency: Annotated[int | None, Field(validation_alias=_named("CONCURRENCY"), ge=1, le=256)] = None
+    runner: Annotated[RunnerKind, Field(validation_alias=_named("RUNNER"))] = RunnerKind.LOCAL
+    profile: Annotated[str, Field(validation_alias=_named("PROFILE"))] = "abr"
+
+    max_upload_bytes: Annotated[int, Field(validation_alias=_named("MAX_UPLOAD_BYTES"), ge=1)] = 50 * GIB
+    max_duration_s: Annotated[float, Field(validation_alias=_named("MAX_DURATION_S"), gt=0)] = 6 * 3600
+    max_pixels: Annotated[int, Field(validation_alias=_named("MAX_PIXELS"), ge=1)] = 8192 * 4320
+    upload_expires_s: Annotated[int, Field(validation_alias=_named("UPLOAD_EXPIRES_S"), ge=1, le=604800)] = 900
+    download_expires_s: Annotated[int, Field(validation_alias=_named("DOWNLOAD_EXPIRES_S"), ge=1, le=604800)] = 3600
+    visibility_timeout_s: Annotated[int, Field(validation_alias=_named("VISIBILITY_TIMEOUT_S"), ge=4, le=41400)] = 120
+    max_attempts: Annotated[int, Field(validation_alias=_named("MAX_ATTEMPTS"), ge=1, le=1000)] = 3
+    public_url: Annotated[str | None, Field(validation_alias=_named("PUBLIC_URL"), pattern=r"^https?://")] = None
+    s3_public_endpoint_url: Annotated[
+        str | None, Field(validation_alias=_named("S3_PUBLIC_ENDPOINT_URL"), pattern=r"^https?://")
+    ] = None
+    job_timeout_s: Annotated[int, Field(validation_alias=_named("JOB_TIMEOUT_S"), ge=1, le=41400)] = 21600
+    stall_timeout_s: Annotated[int, Field(validation_alias=_named("STALL_TIMEOUT_S"), ge=1)] = 120
+    drain_timeout_s: Annotated[float, Field(validation_alias=_named("DRAIN_TIMEOUT_S"), ge=0)] = 90
+    delete_raw: Annotated[bool, Field(validation_alias=_named("DELETE_RAW"))] = True
+    scratch_dir: Annotated[
+        Path, Field(validation_alias=_named("SCRATCH_DIR"), default_factory=lambda: Path(tempfile.gettempdir()))
+    ]
+    sandbox: Annotated[SandboxMode, Field(validation_alias=_named("SANDBOX"))] = SandboxMode.AUTO
+    auth: Annotated[AuthMode | None, Field(validation_alias=_named("AUTH"))] = None
+    ffmpeg: Annotated[str, Field(validation_alias=_named("FFMPEG"))] = "ffmpeg"
+    ffprobe: Annotated[str, Field(validation_alias=_named("FFPROBE"))] = "ffprobe"
+    log_format: Annotated[LogFormat | None, Field(validation_alias=_named("LOG_FORMAT"))] = None
+    log_level: Annotated[str, Field(validation_alias=_named("LOG_LEVEL"), pattern=r"^(debug|info|warning|error)$")] = "info"
+    state_directory: Annotated[Path | None, Field(validation_alias=AliasChoices("STATE_DIRECTORY"))] = None
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _split_roles(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _some_role(cls, value: frozenset[Role]) -> frozenset[Role]:
+        if not value:
+            raise ValueError("takes api, worker, or both with a comma between")
+        return value
+
+    @field_validator("queue_url")
+    @classmethod
+    def _no_fifo(cls, value: str) -> str:
+        if value.endswith(".fifo"):
+            raise ValueError("takes a standard queue: S3 cannot notify a FIFO queue, and one message would block its group")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.raw_bucket == self.processed_bucket:
+            raise ValueError("VPROC_PROCESSED_BUCKET takes another bucket than VPROC_RAW_BUCKET: outputs would start jobs")
+        if self.auth is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"VPROC_AUTH has no default beyond loopback and VPROC_HOST is {self.host}: set it by name (it takes: none)"
+            )
+        return self
+
+    @property
+    def poll_wait_s(self) -> int:
+        """How long one receive waits for a message."""
+        return max(1, min(20, self.visibility_timeout_s // 4))
+
+    @property
+    def poll_read_timeout_s(self) -> float:
+        """When a receive that gives no answer is given up; always below the visibility timeout."""
+        return self.poll_wait_s + min(5.0, self.visibility_timeout_s / 4)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's address with its asyncio driver; a relative SQLite path is taken under ``$STATE_DIRECTORY``."""
+        url = self.database_url.get_secret_value()
+        for plain in ("postgres://", "postgresql://"):
+            if url.startswith(plain):
+                return "postgresql+asyncpg://" + url.removeprefix(plain)
+        if url.startswith("sqlite:///"):
+            path = Path(url.removeprefix("sqlite:///"))
+            return f"sqlite+aiosqlite:///{(self.state_directory or Path()) / path}"
+        raise ConfigError("VPROC_DATABASE_URL: takes sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, ``.env``, then the TOML file."""
+        sources = [init_settings, env_settings, dotenv_settings]
+        if path := os.environ.get("VPROC_CONFIG"):
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return tuple(sources)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def variable_of(name: str) -> str:
+    """The variable that sets a field, as the documentation names it: the first of its names."""
+    alias = Settings.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings. Raises `ConfigError` with one line for each fault: variable, what it got, what it takes."""
+    path = os.environ.get("VPROC_CONFIG")
+    if path and not Path(path).is_file():
+        raise ConfigError(f"VPROC_CONFIG: no file at {path}")
+    try:
+        settings = Settings(**overrides)
+        _ = settings.sqlalchemy_url
+    except ValidationError as error:
+        raise ConfigError(*(_fault(dict(entry)) for entry in error.errors(include_url=False))) from None
+    except ValueError as error:
+        raise ConfigError(f"VPROC_CONFIG: {path} is not TOML: {error}") from None
+    return settings
+
+
+def _fault(entry: dict[str, Any]) -> str:
+    """One line for one fault. A secret's value is never shown."""
+    names = [str(part) for part in entry["loc"]]
+    text = str(entry["msg"]).removeprefix("Value error, ")
+    if not names:
+        return text
+    variable = variable_of(names[0]) if names[0] in Settings.model_fields else names[0]
+    if entry["type"] == "missing":
+        return f"{variable}: not set, and required"
+    shown = "" if variable == "VPROC_DATABASE_URL" else f" (got {entry['input']!r})"
+    return f"{variable}: {text}{shown}"

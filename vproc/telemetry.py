@@ -1,0 +1,192 @@
+"""Logs and metrics. One `Metrics` object owns its registry; label values come from enums and the route table, never
+from keys or messages. Logs are structlog events on standard error: one snake_case phrase in the past tense, with fields.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from vproc.settings import LogFormat
+
+_JOB_BUCKETS = (1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200, 21600)
+_STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200)
+_HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SPEED_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Every metric of the daemon, by the names that `docs/reference/metrics.md` lists."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.jobs = Counter("vproc_jobs", "Jobs ended, by profile and outcome.", ["profile", "outcome"], registry=registry)
+        self.job_duration = Histogram(
+            "vproc_job_duration_seconds",
+            "Wall time of completed jobs, from the claim to the commit.",
+            ["profile"],
+            buckets=_JOB_BUCKETS,
+            registry=registry,
+        )
+        self.stage_duration = Histogram(
+            "vproc_stage_duration_seconds", "Wall time of a job's stages.", ["stage"], buckets=_STAGE_BUCKETS, registry=registry
+        )
+        self.jobs_in_progress = Gauge("vproc_jobs_in_progress", "Jobs that this process works on.", registry=registry)
+        self.job_slots = Gauge("vproc_job_slots", "Jobs that this process may work on at a time.", registry=registry)
+        self.queue_messages = Gauge(
+            "vproc_queue_messages", "Approximate number of messages.", ["queue", "state"], registry=registry
+        )
+        self.queue_oldest_age = Gauge(
+            "vproc_queue_oldest_age_seconds", "Age of the oldest message that was lately received.", ["queue"], registry=registry
+        )
+        self.messages = Counter("vproc_messages", "Messages received, by what became of them.", ["outcome"], registry=registry)
+        self.heartbeats = Counter("vproc_heartbeats", "Lease extensions, by outcome.", ["outcome"], registry=registry)
+        self.s3_requests = Counter(
+            "vproc_s3_requests", "Requests to the object store.", ["operation", "outcome"], registry=registry
+        )
+        self.transferred = Counter(
+            "vproc_transferred_bytes", "Bytes of media moved from and to the object store.", ["direction"], registry=registry
+        )
+        self.media_seconds = Counter(
+            "vproc_media_seconds", "Seconds of source media in completed jobs.", ["profile"], registry=registry
+        )
+        self.encode_speed = Histogram(
+            "vproc_encode_speed_ratio",
+            "Seconds of source media encoded in a second of wall time.",
+            buckets=_SPEED_BUCKETS,
+            registry=registry,
+        )
+        self.http_requests = Counter(
+            "vproc_http_requests", "Requests to the API.", ["route", "method", "status"], registry=registry
+        )
+        self.http_duration = Histogram(
+            "vproc_http_request_duration_seconds",
+            "Time to answer a request.",
+            ["route"],
+            buckets=_HTTP_BUCKETS,
+            registry=registry,
+        )
+        self.scratch_free = Gauge("vproc_scratch_free_bytes", "Free space where jobs work.", registry=registry)
+        self.late_uploads = Counter(
+            "vproc_late_uploads", "Uploads to the key of a file that was finished already, dropped.", registry=registry
+        )
+        self.janitor_actions = Counter("vproc_janitor_actions", "What the janitor mended.", ["action"], registry=registry)
+        self.sandbox_level = Gauge(
+            "vproc_sandbox_enabled", "Whether a layer of ffmpeg's confinement is in force.", ["layer"], registry=registry
+        )
+        self.build_info = Gauge("vproc_build_info", "Versions; always 1.", ["version", "ffmpeg"], registry=registry)
+
+    @contextmanager
+    def s3_request(self, operation: str) -> Iterator[None]:
+        """Count one request to the object store, by whether it raised."""
+        try:
+            yield
+        except BaseException:
+            self.s3_requests.labels(operation, "error").inc()
+            raise
+        self.s3_requests.labels(operation, "ok").inc()
+
+
+class Stopwatch:
+    """Seconds by stage, for one job."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to ``stage``, also when it raises."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - begun
+
+
+# Anything that would let a reader of the log act as somebody else.
+_SECRET = re.compile(
+    r"(?P<name>X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|token|password|secret)=[^&\s\"']+",
+    re.IGNORECASE,
+)
+_PASSWORD_IN_URL = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^:/\s]+):[^@/\s]+@")
+
+
+def mask_secrets(text: str) -> str:
+    """The text with signatures, tokens and passwords replaced by ``***``."""
+    text = _SECRET.sub(lambda match: f"{match['name']}=***", text)
+    return _PASSWORD_IN_URL.sub(lambda match: f"{match['head']}:***@", text)
+
+
+def _mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str) and ("=" in value or "://" in value):
+            event[name] = mask_secrets(value)
+    return event
+
+
+def _journal_renderer() -> structlog.typing.Processor:
+    """JSON behind the ``<N>`` priority that journald reads; no time, since the journal has its own."""
+    render = structlog.processors.JSONRenderer()
+    priorities = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+    def journal(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        event.pop("timestamp", None)
+        line = render(logger, name, event)
+        text = line if isinstance(line, str) else bytes(line).decode()
+        return f"<{priorities.get(str(event.get('level')), 6)}>{text}"
+
+    return journal
+
+
+def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's lines through one pipeline to ``stream`` (standard error).
+
+    Without a format: ``console`` where the stream is a terminal, else ``json``. May be called again.
+    """
+    out = stream or sys.stderr
+    chosen = log_format or (LogFormat.CONSOLE if out.isatty() else LogFormat.JSON)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if chosen is not LogFormat.CONSOLE else _keep,
+        _mask_event,
+    ]
+    renderer: structlog.typing.Processor
+    if chosen is LogFormat.CONSOLE:
+        renderer = structlog.dev.ConsoleRenderer(colors=out.isatty())
+    elif chosen is LogFormat.JOURNAL:
+        renderer = _journal_renderer()
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("botocore", "aiobotocore", "werkzeug", "alembic", "urllib3", "aiosqlite", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _keep(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event
