@@ -20,6 +20,10 @@ from vproc.errors import ErrorCode
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
+CODE_ATTRIBUTE = "vproc-code"
+"""The message attribute that holds a dead letter's reason. A redrive keeps it, which tells a redriven message from a duplicate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One delivery. ``asked_at`` is the monotonic time before the receive call: visibility ends no earlier than
@@ -124,12 +128,8 @@ class ObjectStore(Protocol):
         """Write a small object. False: ``if_absent`` was asked and one stands already."""
         ...
 
-    async def put_file(self, key: str, part: FileSlice, *, content_type: str) -> None:
-        """Write a local file, or a part of it, in parts when it is large."""
-        ...
-
-    async def copy(self, source_key: str, key: str, *, content_type: str) -> None:
-        """Copy within the bucket, on the store's side."""
+    async def put_file(self, key: str, part: FileSlice, *, content_type: str) -> str:
+        """Write a local file, or a part of it, in parts when it is large; the checksum that `stat` should tell of it."""
         ...
 
     async def stat(self, key: str) -> StoredObject | None:

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     profile: Annotated[str, Field(validation_alias=_named("PROFILE"))] = "abr"
 
     max_upload_bytes: Annotated[int, Field(validation_alias=_named("MAX_UPLOAD_BYTES"), ge=1)] = 50 * GIB
-    max_duration_s: Annotated[float, Field(validation_alias=_named("MAX_DURATION_S"), gt=0)] = 6 * 3600
+    max_duration_s: Annotated[float, Field(validation_alias=_named("MAX_DURATION_S"), gt=0, allow_inf_nan=False)] = 6 * 3600
     max_pixels: Annotated[int, Field(validation_alias=_named("MAX_PIXELS"), ge=1)] = 8192 * 4320
     upload_expires_s: Annotated[int, Field(validation_alias=_named("UPLOAD_EXPIRES_S"), ge=1, le=604800)] = 900
     download_expires_s: Annotated[int, Field(validation_alias=_named("DOWNLOAD_EXPIRES_S"), ge=1, le=604800)] = 3600
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     ] = None
     job_timeout_s: Annotated[int, Field(validation_alias=_named("JOB_TIMEOUT_S"), ge=1, le=41400)] = 21600
     stall_timeout_s: Annotated[int, Field(validation_alias=_named("STALL_TIMEOUT_S"), ge=1)] = 120
-    drain_timeout_s: Annotated[float, Field(validation_alias=_named("DRAIN_TIMEOUT_S"), ge=0)] = 90
+    drain_timeout_s: Annotated[float, Field(validation_alias=_named("DRAIN_TIMEOUT_S"), ge=0, allow_inf_nan=False)] = 90
     delete_raw: Annotated[bool, Field(validation_alias=_named("DELETE_RAW"))] = True
     scratch_dir: Annotated[
         Path, Field(validation_alias=_named("SCRATCH_DIR"), default_factory=lambda: Path(tempfile.gettempdir()))
@@ -121,6 +121,12 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("takes api, worker, or both with a comma between")
         return value
+
+    @field_validator("state_directory", mode="before")
+    @classmethod
+    def _first_directory(cls, value: object) -> object:
+        """The first of what systemd gives: all of a unit's state directories, with colons between."""
+        return value.partition(":")[0] if isinstance(value, str) else value
 
     @field_validator("queue_url")
     @classmethod

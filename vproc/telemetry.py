@@ -111,25 +111,45 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - begun
 
 
-# Anything that would let a reader of the log act as somebody else.
+# Anything that would let a reader of the log act as somebody else. A value ends before what ends a string in JSON.
 _SECRET = re.compile(
-    r"(?P<name>X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|token|password|secret)=[^&\s\"']+",
+    r"(?P<name>X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|token|password|secret)=[^&;\s\"'\\]+",
     re.IGNORECASE,
 )
-_PASSWORD_IN_URL = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^:/\s]+):[^@/\s]+@")
+_BEARER = re.compile(r"\b(?P<name>Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+# An address of the web has no slash in its password; a database's may, and an @ that nobody encoded.
+_PASSWORD_IN_WEB_URL = re.compile(r"(?P<head>\bhttps?://[^:/@\s]*):[^@/\s]+@", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?P<head>\b(?!https?:)[a-z][a-z0-9+]*://[^:/@\s]*):[^\s\"'\\]+@", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"(?:^|_)(?:password|secret|token|authorization|cookie|api_key|signature)$", re.IGNORECASE)
 
 
 def mask_secrets(text: str) -> str:
     """The text with signatures, tokens and passwords replaced by ``***``."""
     text = _SECRET.sub(lambda match: f"{match['name']}=***", text)
-    return _PASSWORD_IN_URL.sub(lambda match: f"{match['head']}:***@", text)
+    text = _BEARER.sub(lambda match: f"{match['name']} ***", text)
+    for pattern in (_PASSWORD_IN_WEB_URL, _PASSWORD_IN_URL):
+        text = pattern.sub(lambda match: f"{match['head']}:***@", text)
+    return text
 
 
-def _mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask_fields(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str) and ("=" in value or "://" in value):
-            event[name] = mask_secrets(value)
+        if value is not None and _SECRET_FIELD.search(name):
+            event[name] = "***"
     return event
+
+
+def _masked(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    """The renderer, its whole line masked: what lies deep in a field or in a traceback is text only then."""
+
+    def masked(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        return mask_secrets(_text(render(logger, name, event)))
+
+    return masked
+
+
+def _text(rendered: object) -> str:
+    return rendered.decode() if isinstance(rendered, bytes) else str(rendered)
 
 
 def _journal_renderer() -> structlog.typing.Processor:
@@ -139,9 +159,8 @@ def _journal_renderer() -> structlog.typing.Processor:
 
     def journal(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
         event.pop("timestamp", None)
-        line = render(logger, name, event)
-        text = line if isinstance(line, str) else bytes(line).decode()
-        return f"<{priorities.get(str(event.get('level')), 6)}>{text}"
+        priority = priorities.get(str(event.get("level")), 6)
+        return f"<{priority}>{_text(render(logger, name, event))}"
 
     return journal
 
@@ -159,7 +178,7 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if chosen is not LogFormat.CONSOLE else _keep,
-        _mask_event,
+        _mask_fields,
     ]
     renderer: structlog.typing.Processor
     if chosen is LogFormat.CONSOLE:
@@ -172,7 +191,7 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _masked(renderer)],
         )
     )
     root = logging.getLogger()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID, uuid5
 
 from vproc.core.files import ObjectVersion
@@ -32,6 +32,12 @@ def file_id_in_key(key: str) -> UUID | None:
     """The id in a key that `upload_key` made; None for any other key."""
     match = _UPLOAD_KEY.fullmatch(key)
     return UUID(match["id"]) if match else None
+
+
+def owner_in_key(key: str) -> str | None:
+    """The owner in a key that `upload_key` made; None for any other key."""
+    match = _UPLOAD_KEY.fullmatch(key)
+    return unquote(match["owner"]) if match else None
 
 
 def file_id_of_object(version: ObjectVersion, profile: str) -> UUID:

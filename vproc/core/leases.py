@@ -114,7 +114,7 @@ class NewFile:
     size_bytes: int | None
     metadata: Mapping[str, str]
     callback_url: str | None
-    upload_expires_at: datetime
+    upload_expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,137 @@
+"""What a browser gets: the page, its files, the API's description. Every byte comes from here, and the policy says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from vproc.api.docs import docs_page
+from vproc.api.parts import Parts, parts_of
+from vproc.api.route import HTML, JSON, Access, Answer, Route
+from vproc.errors import NotFoundError, UnavailableError
+
+_ASSET_TYPES = {".css": "text/css", ".js": "text/javascript", ".html": HTML, ".svg": "image/svg+xml"}
+_INDEX = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One file as it is sent."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str) -> Page:
+        """A file and the digest of its bytes."""
+        return cls(body, content_type, hashlib.sha256(body).hexdigest()[:32])
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """All files, read once at the start. ``assets`` by name."""
+
+    index: Page
+    docs: Page
+    openapi: Page
+    assets: Mapping[str, Page]
+
+
+PAGES = web.AppKey("pages", Pages)
+
+
+def load_pages(document: dict[str, Any]) -> Pages:
+    """The package's own files under ``vproc/web``, and the two that are made of the API's document."""
+    assets = {}
+    for entry in files("vproc").joinpath("web").iterdir():
+        suffix = entry.name[entry.name.rfind(".") :]
+        if suffix in _ASSET_TYPES:
+            assets[entry.name] = Page.of(entry.read_bytes(), _ASSET_TYPES[suffix])
+    return Pages(
+        index=assets.pop(_INDEX),
+        docs=Page.of(docs_page(document).encode(), HTML),
+        openapi=Page.of(json.dumps(document, ensure_ascii=False).encode(), JSON),
+        assets=assets,
+    )
+
+
+async def index(request: web.Request) -> web.Response:
+    """The page. Its policy names the store, which takes the upload and gives the poster."""
+    sources = " ".join(["'self'", *await _store_origins(parts_of(request))])
+    policy = _policy(f"script-src 'self'; connect-src {sources}; img-src {sources}; media-src {sources}")
+    return _send(request, request.app[PAGES].index, policy)
+
+
+async def docs(request: web.Request) -> web.Response:
+    """The API for people."""
+    return _send(request, request.app[PAGES].docs, _policy(""))
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The API for programs."""
+    return _send(request, request.app[PAGES].openapi)
+
+
+async def asset(request: web.Request) -> web.Response:
+    """A file of the page."""
+    page = request.app[PAGES].assets.get(request.match_info["name"])
+    if page is None:
+        raise NotFoundError("There is no such file.")
+    return _send(request, page)
+
+
+def _policy(more: str) -> str:
+    rules = ["default-src 'none'", "style-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+    return "; ".join([*rules, more] if more else rules)
+
+
+def _send(request: web.Request, page: Page, policy: str | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{page.etag}"'}
+    if policy is not None:
+        headers["Content-Security-Policy"] = policy
+    if any(tag.value in {page.etag, "*"} for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=page.body, headers=headers, content_type=page.content_type, charset="utf-8")
+
+
+async def _store_origins(parts: Parts) -> list[str]:
+    """Where uploads go and outputs come from, as signed addresses say it: the only place that knows is the presigner."""
+    urls = [parts.limits.public_url] if parts.limits.public_url else []
+    try:
+        urls.append((await parts.presigner.put("-", content_type="video/mp4", size_bytes=None, metadata={})).url)
+        urls.append((await parts.presigner.get_processed("-")).url)
+    except UnavailableError:
+        pass  # The page is shown all the same; what it asks of the API will say what is away.
+    split = [urlsplit(url) for url in urls]
+    return list(dict.fromkeys(f"{url.scheme}://{url.netloc}" for url in split))
+
+
+def _open(path: str, handler: Any, summary: str, *answers: Answer, problems: tuple[int, ...] = ()) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        access=Access.OPEN,
+        summary=summary,
+        answers=answers,
+        tag="pages",
+        problems=problems,
+    )
+
+
+_UNCHANGED = Answer(304, "The caller's copy is still good")
+
+ROUTES = (
+    _open("/", index, "The page: upload, watch, fetch", Answer(200, "A page", media_type=HTML), _UNCHANGED),
+    _open("/assets/{name}", asset, "A file of the page", Answer(200, "The file", media_type=HTML), _UNCHANGED, problems=(404,)),
+    _open("/openapi.json", openapi, "This document", Answer(200, "OpenAPI 3.1"), _UNCHANGED),
+    _open("/docs", docs, "This document for people", Answer(200, "A page", media_type=HTML), _UNCHANGED),
+)

@@ -1,0 +1,63 @@
+"""Foreign errors turned into ours at the edge. Nobody inside has heard of botocore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vproc.errors import ErrorCode, TransientError, UnavailableError
+
+MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
+STALE_HANDLE_CODES = frozenset(
+    {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue"}
+)
+CONFLICT_CODES = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
+PRECONDITION_CODES = frozenset({"412", "PreconditionFailed"})
+
+# The machine's fault, or the store's, never the job's: no attempt is counted for these.
+_AWAY_CODES = frozenset(
+    {
+        "AccessDenied", "AccessDeniedException", "403", "Forbidden", "ExpiredToken", "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired", "RequestTimeout",
+        "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException",
+        "RequestLimitExceeded", "KmsThrottled", "KMS.ThrottlingException", "OverLimit", "BandwidthLimitExceeded",
+        "NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+    }
+)  # fmt: skip
+
+
+def code_of(error: ClientError) -> str:
+    """The service's own code for an error."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status of an error's answer."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Raise `UnavailableError` or `TransientError` for whatever a call raises. ``action`` completes "cannot …"."""
+    try:
+        yield
+    except ClientError as error:
+        code, status = code_of(error), status_of(error)
+        sentence = f"cannot {action}: {code} (HTTP {status})"
+        if code in _AWAY_CODES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise UnavailableError(sentence) from error
+        raise TransientError(ErrorCode.INTERNAL, sentence) from error
+    except (BotoCoreError, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise UnavailableError(f"cannot {action}: {_short(error)}") from error
+
+
+def _short(error: BaseException) -> str:
+    """One line without the address's query, which may hold a signature."""
+    text = str(error).partition("?")[0].splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

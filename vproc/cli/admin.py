@@ -1,0 +1,154 @@
+"""Commands of an operator: the schema, the settings, the profiles, whether the daemon lives, the version."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vproc import __version__
+from vproc.cli.group import fail
+from vproc.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from vproc.core.profile import Profile
+    from vproc.settings import Settings
+
+# Up to the last @: a password may hold one, and showing too little is no harm.
+_PASSWORD = re.compile(r"^(?P<head>[a-z][a-z0-9+]*://[^:@/]*):.*@", re.IGNORECASE)
+_HEALTH_TIMEOUT_S = 5.0
+_HEALTHY = 200
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database's schema up to date.
+
+    May be run again at any time.
+    """
+    import anyio  # noqa: PLC0415 - heavy: imported when the command runs
+
+    from vproc.db.migrate import migrate as migrate_database  # noqa: PLC0415 - likewise
+    from vproc.settings import load_settings  # noqa: PLC0415 - likewise
+
+    # A deployment's migration step knows the database, not always the buckets; nothing of them is used here.
+    settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
+    steps = anyio.run(migrate_database, settings.sqlalchemy_url)
+    click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
+
+
+@click.command()
+@json_option
+def config(as_json: bool) -> None:
+    """Show the effective settings, secrets masked."""
+    from vproc.settings import load_settings  # noqa: PLC0415 - heavy: imported when the command runs
+
+    shown = shown_settings(load_settings())
+    if as_json:
+        print_json(shown)
+        return
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {_text_of(value)}".rstrip())
+
+
+def _text_of(value: object) -> str:
+    """A setting's value as the environment would hold it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shown_settings(settings: Settings) -> dict[str, object]:
+    """Each setting by its variable, without what would let a reader act as somebody else."""
+    from pydantic import SecretStr  # noqa: PLC0415 - heavy: imported when a command runs
+
+    from vproc.settings import variable_of  # noqa: PLC0415 - likewise
+    from vproc.telemetry import mask_secrets  # noqa: PLC0415 - likewise
+
+    shown: dict[str, object] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            # An address is worth showing without its password; any other secret is a secret as a whole.
+            secret = value.get_secret_value()
+            value = masked(secret) if "://" in secret else "***"
+        if isinstance(value, frozenset):
+            value = sorted(value)
+        elif value is not None and not isinstance(value, bool | int | float):
+            value = mask_secrets(masked(str(value)))
+        shown[variable_of(name)] = value
+    return shown
+
+
+def masked(url: str) -> str:
+    """An address without its password."""
+    return _PASSWORD.sub(r"\g<head>:***@", url)
+
+
+@click.command()
+@json_option
+def profiles(as_json: bool) -> None:
+    """List the encoding profiles."""
+    from vproc.core.profile import BUILTIN_PROFILES  # noqa: PLC0415 - heavy: imported when the command runs
+
+    rows = [shown_profile(profile) for profile in BUILTIN_PROFILES.values()]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    for row in rows:
+        rungs = " ".join("source size" if side is None else f"{side}p" for side in row["rungs"])
+        click.echo(f"{row['name']:<11} {row['packaging']:<12} {row['codec'] or '':<5} {rungs}".rstrip())
+
+
+def shown_profile(profile: Profile) -> dict[str, Any]:
+    """A profile's name, packaging, codec (None where the source decides or there is no video) and rungs by shorter side."""
+    return {
+        "name": profile.name,
+        "packaging": str(profile.packaging),
+        "codec": str(profile.codec) if profile.codec else None,
+        "rungs": [rung.short_side_px for rung in profile.rungs],
+    }
+
+
+@click.command()
+@click.option(
+    "--api", envvar="VPROC_API_URL", metavar="URL", help="The API's address.  [default: this machine, at VPROC_PORT or 8080]"
+)
+def healthcheck(api: str | None) -> None:
+    """Ask whether the daemon lives: exit 0 or 1.
+
+    It asks GET /healthz, and is made for a container's HEALTHCHECK.
+    """
+    # The standard library's client: this runs every few seconds, and starts five times as fast as aiohttp.
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - imported when the command runs
+    from urllib.parse import urlsplit  # noqa: PLC0415 - likewise
+
+    url = api or f"http://127.0.0.1:{os.environ.get('VPROC_PORT') or 8080}"
+    try:
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=_HEALTH_TIMEOUT_S)
+        try:
+            connection.request("GET", f"{parts.path.rstrip('/')}/healthz")
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except (OSError, ValueError, HTTPException) as error:
+        fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=1)
+    if status != _HEALTHY:
+        fail(f"{url}/healthz answered {status}", code=1)
+
+
+@click.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Show the version."""
+    if as_json:
+        print_json({"version": __version__, "python": platform.python_version()})
+    else:
+        click.echo(f"vproc {__version__}")

@@ -1,0 +1,117 @@
+"""How an upload and its processing are shown while they run: a bar on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+import click
+
+from vproc.client import FileStatus
+from vproc.client.transfer import readable_bytes
+from vproc.core.files import Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_PLAIN_STEP = 0.25
+
+
+class ProgressView(Protocol):
+    """What the stories tell while they run. Each may be called any number of times."""
+
+    def sending(self, name: str, size_bytes: int) -> None:
+        """An upload begins."""
+        ...
+
+    def sent(self, sent_bytes: int) -> None:
+        """So many bytes of it are sent; fewer than before when it starts anew."""
+        ...
+
+    def told(self, status: FileStatus) -> None:
+        """The file changed."""
+        ...
+
+
+@contextmanager
+def open_progress(stream: TextIO) -> Iterator[ProgressView]:
+    """A view on ``stream``: bars where it is a terminal."""
+    if not stream.isatty():
+        yield PlainView(stream)
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - likewise
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(file=stream)) as bars:
+        yield RichView(bars)
+
+
+class PlainView:
+    """A line at the start, at each quarter, at each stage and at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._size_bytes = 0
+        self._last: tuple[object, ...] = ()
+
+    def sending(self, name: str, size_bytes: int) -> None:
+        """An upload begins."""
+        self._size_bytes = size_bytes
+        self._say((name,), f"uploading {name} ({readable_bytes(size_bytes)})")
+
+    def sent(self, sent_bytes: int) -> None:
+        """So many bytes of it are sent."""
+        share = sent_bytes / self._size_bytes if self._size_bytes else 1.0
+        if share >= _PLAIN_STEP:
+            self._say(("sent", int(share / _PLAIN_STEP)), f"uploaded {share:.0%}")
+
+    def told(self, status: FileStatus) -> None:
+        """The file changed."""
+        where = phase(status)
+        self._say((where, int(status.progress / _PLAIN_STEP)), f"{where} {status.progress:.0%}")
+
+    def _say(self, what: tuple[object, ...], line: str) -> None:
+        if what != self._last:
+            self._last = what
+            click.echo(line, file=self._stream)
+
+
+class RichView:
+    """A bar for the upload and one for the processing of each file."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._sending: TaskID | None = None
+        self._told: dict[object, TaskID] = {}
+        self._size_bytes = 0
+
+    def sending(self, name: str, size_bytes: int) -> None:
+        """An upload begins."""
+        self._size_bytes = size_bytes
+        self._sending = self._bars.add_task(f"upload {name}", total=max(size_bytes, 1), note=readable_bytes(size_bytes))
+
+    def sent(self, sent_bytes: int) -> None:
+        """So many bytes of it are sent."""
+        if self._sending is not None:
+            self._bars.update(self._sending, completed=sent_bytes if self._size_bytes else 1)
+
+    def told(self, status: FileStatus) -> None:
+        """The file changed."""
+        if status.file_id not in self._told:
+            self._told[status.file_id] = self._bars.add_task(f"process {status.file_name}", total=1.0, note="")
+        self._bars.update(self._told[status.file_id], completed=status.progress, note=phase(status))
+
+
+def phase(status: FileStatus) -> str:
+    """The stage while it is processed, else the status."""
+    if status.status is Status.PROCESSING and status.stage:
+        return status.stage
+    return status.status.value

@@ -1,0 +1,319 @@
+"""`ApiClient`: a call of the HTTP API each, the events of a file as an iterator, and whole downloads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import aiohttp
+import anyio
+
+from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError, StoreError
+from vproc.client.events import event_data
+from vproc.client.transfer import MAX_PUT_BYTES, Transfers, proxy_for, readable_bytes
+from vproc.client.values import FileStatus, Output, Upload
+from vproc.tasks import task_group
+
+DEFAULT_API_URL = "http://127.0.0.1:8080"
+
+_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10, sock_read=30)
+# The server pings more often than this, so a stream that is silent for longer is a dead one.
+_EVENTS_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_RETRY_DELAYS_S = (0.5, 2.0)
+# A daemon that is started anew is back well within these.
+_FOLLOW_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+_PAGE_LIMIT = 100
+_PARALLEL_DOWNLOADS = 4
+_UNAUTHORIZED, _NOT_FOUND, _ERROR = 401, 404, 400
+
+
+class ApiClient:
+    """A session with one API: ``async with ApiClient(url) as client``. Every call may raise `ApiError`, and so
+    does an address that is none.
+
+    ``retry_delays_s``: the pauses between the tries of an upload or a download. ``follow_delays_s``: those between
+    tries to get the events back (one at least); when all were used up without a word, `follow` raises.
+    """
+
+    def __init__(
+        self,
+        api_url: str = DEFAULT_API_URL,
+        *,
+        api_key: str | None = None,
+        retry_delays_s: Sequence[float] = _RETRY_DELAYS_S,
+        follow_delays_s: Sequence[float] = _FOLLOW_DELAYS_S,
+    ) -> None:
+        parts = urlsplit(api_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ApiError(f"{api_url} is no address of an API: set --api or VPROC_API_URL to http://HOST:PORT")
+        self.api_url = api_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._retry_delays_s = tuple(retry_delays_s)
+        self._follow_delays_s = tuple(follow_delays_s)
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opened = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, self._opened = self._opened, None
+        if session is not None:
+            with anyio.CancelScope(shield=True):
+                await session.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            raise RuntimeError("ApiClient is used outside its `async with`")
+        return self._opened
+
+    @property
+    def _transfers(self) -> Transfers:
+        return Transfers(self._session, self._retry_delays_s)
+
+    async def create_upload(
+        self,
+        path: Path,
+        *,
+        profile: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        callback_url: str | None = None,
+    ) -> Upload:
+        """Announce a local file and get the address that takes it."""
+        size_bytes = await _size_of(path)
+        if size_bytes > MAX_PUT_BYTES:
+            raise ApiError(
+                f"{path} has {readable_bytes(size_bytes)}; one upload takes {readable_bytes(MAX_PUT_BYTES)} at most, and this "
+                "version does not upload in several parts. Put it in the raw bucket with an S3 client: it is processed from there"
+            )
+        optional = {"profile": profile, "content_type": content_type, "metadata": metadata, "callback_url": callback_url}
+        body = {"file_name": path.name, "size": size_bytes, **{name: value for name, value in optional.items() if value}}
+        answer = await self._call("POST", "/upload", body=body)
+        with _as_promised(self.api_url):
+            return Upload(
+                file_id=UUID(answer["file_id"]),
+                s3_key=answer["s3_key"],
+                url=answer["upload_url"],
+                method=answer["method"],
+                headers=answer["headers"],
+                expires_at=answer["expires_at"],
+                size_bytes=size_bytes,
+            )
+
+    async def put(self, upload: Upload, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+        """Send the file to its address, trying again where the network or the store failed. Raises `StoreError`.
+
+        ``on_bytes`` hears how many bytes are sent so far; it falls back to 0 when a try starts anew.
+        """
+        await self._transfers.put(upload, path, on_bytes=on_bytes)
+
+    async def status(self, file_id: UUID | str) -> FileStatus:
+        """The file as it stands."""
+        return FileStatus(await self._call("GET", f"/upload/{file_id}/status"))
+
+    async def cancel(self, file_id: UUID | str) -> FileStatus:
+        """Cancel it. Where it is being processed the worker hears a little later."""
+        return FileStatus(await self._call("POST", f"/upload/{file_id}/cancel"))
+
+    async def retry(self, file_id: UUID | str) -> FileStatus:
+        """Process a failed or cancelled file again, while its raw stands."""
+        return FileStatus(await self._call("POST", f"/upload/{file_id}/retry"))
+
+    async def delete(self, file_id: UUID | str) -> None:
+        """Delete the file and its outputs. Cancel first what is being processed."""
+        await self._call("DELETE", f"/upload/{file_id}")
+
+    async def follow(self, file_id: UUID | str) -> AsyncGenerator[FileStatus, None]:
+        """Each change of the file, from how it stands now to its end; the last one is terminal.
+
+        A stream that breaks is opened again, and where there is none the status is asked for instead.
+        """
+        told: FileStatus | None = None
+        async with aclosing(self._reports(file_id)) as reports:
+            async for status in reports:
+                if status != told:
+                    told = status
+                    yield status
+                if status.status.terminal:
+                    return
+
+    async def _reports(self, file_id: UUID | str) -> AsyncGenerator[FileStatus, None]:
+        """The file's events and, each time their stream ends, its status; without end."""
+        heard = False
+        silent = 0
+        while True:
+            try:
+                async with aclosing(self._events(file_id)) as events:
+                    async for status in events:
+                        heard, silent = True, 0
+                        yield status
+            except ApiError:
+                pass  # What it means for the file, the status says: the stream may be what fails.
+            try:
+                status = await self.status(file_id)
+            except ApiUnreachableError:
+                # Before the first word a wrong address is likelier than a daemon that is being started anew.
+                if not heard or silent >= len(self._follow_delays_s):
+                    raise
+            else:
+                heard, silent = True, 0
+                yield status
+            await anyio.sleep(self._follow_delays_s[silent])
+            silent += 1
+
+    async def _events(self, file_id: UUID | str) -> AsyncGenerator[FileStatus, None]:
+        """The file's events stream, once."""
+        url = f"{self.api_url}/upload/{file_id}/events"
+        try:
+            async with self._session.get(
+                url,
+                headers={**self._headers, "Accept": "text/event-stream"},
+                timeout=_EVENTS_TIMEOUT,
+                proxy=proxy_for(url),
+            ) as response:
+                await self._raise_for(response)
+                async for data in event_data(response.content):
+                    body = json.loads(data)
+                    if "processing_status" in body:
+                        yield FileStatus(body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ApiUnreachableError(f"the events of {file_id} broke off") from error
+
+    async def outputs(self, file_id: UUID | str) -> tuple[Output, ...]:
+        """What a completed file gave, each with an address that holds for a while; single segments as well."""
+        answer = await self._call("GET", f"/upload/{file_id}/download/processed", query={"segments": "true"})
+        with _as_promised(self.api_url):
+            return tuple(Output.from_entry(entry) for entry in answer["outputs"])
+
+    async def download_processed(
+        self, file_id: UUID | str, to: Path, *, on_output: Callable[[Output, bool], None] | None = None
+    ) -> tuple[tuple[Output, Path], ...]:
+        """Save all outputs under ``to``, each under its key, four at a time; each with the path where it stands.
+
+        What stands there already with the right size and digest is kept, a broken download goes on. ``on_output`` hears
+        of each output that stands, and whether it was fetched now. Raises `StoreError` for what is not what was made.
+        """
+        for last in (False, True):
+            outputs = await self.outputs(file_id)
+            saved = tuple((output, to / safe_path(output.key)) for output in outputs)
+            try:
+                await self.save(saved, on_output=on_output)
+            except AddressRefusedError:
+                # A long download outlives its addresses. What is saved stays; the rest gets new ones, once.
+                if last:
+                    raise
+            else:
+                break
+        return saved
+
+    async def save(
+        self, wanted: Sequence[tuple[Output, Path]], *, on_output: Callable[[Output, bool], None] | None = None
+    ) -> None:
+        """Fetch outputs to their paths, as `download_processed` does. The first failure ends the others."""
+        transfers = self._transfers
+        rest = iter(wanted)
+
+        async def save_some() -> None:
+            for output, path in rest:
+                fetched = await transfers.get(output, path)
+                if on_output is not None:
+                    on_output(output, fetched)
+
+        async with task_group() as tasks:
+            for number in range(_PARALLEL_DOWNLOADS):
+                tasks.start_soon(save_some, name=f"download-{number}")
+
+    async def _call(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        url = f"{self.api_url}{path}"
+        try:
+            async with self._session.request(
+                method,
+                url,
+                json=body,
+                params=query,
+                headers={**self._headers, "Accept": "application/json"},
+                timeout=_TIMEOUT,
+                proxy=proxy_for(url),
+            ) as response:
+                await self._raise_for(response)
+                text = await response.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachableError(
+                f"no answer from {self.api_url}: is `vproc serve` running there? Set --api or VPROC_API_URL"
+            ) from error
+        if not text:
+            return {}
+        with _as_promised(self.api_url):
+            answer = json.loads(text)
+            if not isinstance(answer, dict):
+                raise TypeError
+            return answer
+
+    async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
+        """Raise what an RFC 9457 problem says; a word of our own where the answer is no problem of vproc's."""
+        if response.status < _ERROR:
+            return
+        try:
+            problem = json.loads(await response.text())
+            detail = str(problem["detail"])
+        except (ValueError, KeyError, TypeError):
+            detail = f"{self.api_url} answered {response.status} {response.reason}"
+            if response.status == _NOT_FOUND:
+                detail += ": is this vproc's API? Check --api or VPROC_API_URL"
+        if response.status == _UNAUTHORIZED:
+            detail += " (set --api-key or VPROC_API_KEY)"
+        raise ApiError(detail, status=response.status)
+
+    async def list(self, *, status: str | None = None, limit: int = 20) -> tuple[FileStatus, ...]:
+        """The caller's files, newest first, ``limit`` of them at most."""
+        found: tuple[FileStatus, ...] = ()
+        cursor: str | None = None
+        while len(found) < limit:
+            optional = {"status": status, "cursor": cursor}
+            query = {name: value for name, value in optional.items() if value}
+            page = await self._call("GET", "/uploads", query={**query, "limit": str(min(limit - len(found), _PAGE_LIMIT))})
+            with _as_promised(self.api_url):
+                found += tuple(FileStatus(entry) for entry in page["uploads"])
+            cursor = page.get("cursor")
+            if not cursor:
+                break
+        return found
+
+
+def safe_path(key: str) -> PurePosixPath:
+    """An object's key as a relative path. Raises `StoreError` for one that would leave its folder."""
+    path = PurePosixPath(key)
+    if path.is_absolute() or ".." in path.parts or "\0" in key or not path.parts:
+        raise StoreError(f"{key!r} is no name to save an output under")
+    return path
+
+
+async def _size_of(path: Path) -> int:
+    target = anyio.Path(path)
+    try:
+        if not await target.is_file():
+            raise ApiError(f"{path}: no such file")
+        return (await target.stat()).st_size
+    except OSError as error:
+        raise ApiError(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def _as_promised(api_url: str) -> Iterator[None]:
+    """Turn an answer of another shape than the contract's into words."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ApiError(f"{api_url} answered, but not as vproc's API does: check --api or VPROC_API_URL") from error

@@ -1,0 +1,32 @@
+"""What the client raises. Each message is one line for a person, with the remedy where there is one.
+
+ApiError                    the API refused: `detail` in its words, `status` HTTP's
+├── ApiUnreachableError     nothing answers there
+└── StoreError              the object store refused an upload or a download
+    └── AddressRefusedError a presigned address does not hold (any more): ask the API for a new one
+"""
+
+from __future__ import annotations
+
+from vproc.errors import VprocError
+
+
+class ApiError(VprocError):
+    """The API refused, in words. ``status`` is HTTP's; None where there was no answer to take it from."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+class ApiUnreachableError(ApiError):
+    """Nothing answers at the API's address. Start the daemon, or give the right address."""
+
+
+class StoreError(ApiError):
+    """The object store refused an upload or a download, or what it gave is not what it should be."""
+
+
+class AddressRefusedError(StoreError):
+    """A presigned address does not hold, most often because its time is over. Ask the API for a new one."""

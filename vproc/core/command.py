@@ -1,0 +1,213 @@
+"""ffmpeg's command lines, each argument with its reason. Pure: tuples of text. No word of a user's enters.
+
+Holds for ffmpeg 4.4 to 9: neither ``-vsync`` (gone in 9) nor ``-fps_mode`` (new in 5.1) is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vproc.core.allowlist import file_url, input_options
+from vproc.core.container import Container
+from vproc.core.graph import WATCH, video_graph
+from vproc.core.ladder import Rung
+from vproc.core.media import MediaInfo, MediaLimits
+from vproc.core.plan import (
+    Encode,
+    OutputKind,
+    Plan,
+    PlannedOutput,
+    decide,
+    estimated_bytes,
+    outputs_of,
+    target_codec,
+)  # fmt: skip
+from vproc.core.profile import Profile, VideoCodec
+
+_AAC_RATES = (44100, 48000)
+
+# No title, place or software of the uploader's in what is published; no chapter, subtitle or data track.
+_STRIP = ("-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
+
+# Fragment = GOP = segment. `delay_moov` lets the header wait for the first packets (channel layout, edit list).
+# Composition offsets may be negative instead of an edit list: then a fragment's decode time is its first picture's
+# time, in every player, whether it reads edit lists or not.
+_CMAF_VIDEO = (
+    "-movflags", "+cmaf+frag_keyframe+delay_moov+default_base_moof+negative_cts_offsets", "-use_editlist", "0", "-f", "mp4",
+)  # fmt: skip
+# The edit list takes AAC's priming (1024 samples) off the start; without it sound is 21 ms late.
+_CMAF_AUDIO = ("-movflags", "+cmaf+delay_moov+default_base_moof", "-use_editlist", "1")
+
+# Sound begins with the picture (silence before a late start) and gaps in its timestamps stay gaps.
+_AUDIO_FILTER = "aresample=async=1:first_pts=0"
+
+
+def make_plan(
+    info: MediaInfo,
+    profile: Profile,
+    *,
+    ffmpeg: str,
+    source: Path,
+    out_dir: Path,
+    limits: MediaLimits,
+    threads: int | None = None,
+) -> Plan:
+    """Everything about one encode. Paths are absolute. ``threads``: for the decoder and for each encoder; None lets them choose.
+
+    The same threads and the same ffmpeg give the same bytes. Raises `RejectedError` where the profile takes a stream that
+    the source lacks, or no container takes what ``copy`` would keep.
+    """
+    encode = decide(info, profile)
+    outputs = outputs_of(encode, info, out_dir)
+    argv = [
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
+        # A key=value block twice a second on standard output; errors stay on standard error.
+        "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
+        *_source_options(encode, info, limits, threads),
+        "-i", file_url(source),
+    ]  # fmt: skip
+    if encode.rungs or encode.poster_px:
+        argv += ["-filter_complex", video_graph(encode, watch=not encode.rungs)]
+    for output in outputs:
+        argv += _output_options(output, encode, info, threads)
+    if encode.poster_px and not encode.rungs:
+        argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
+    return Plan(
+        argv=tuple(argv),
+        outputs=outputs,
+        target_codec=target_codec(encode, info),
+        estimated_bytes=estimated_bytes(encode, info),
+        duration_s=info.duration_s if info.declares_duration else None,
+        limit_s=limits.max_duration_s,
+        sprite=encode.sprite,
+    )
+
+
+def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[str, ...]:
+    """One cheap run that decodes the key frames of every video and the sound of the first output that has one.
+
+    Good only when it ends with 0 and says nothing. Each stream goes to a null output of its own: one for all would queue
+    whole pictures until the slowest catches up.
+    """
+    media = [output for output in outputs if output.is_media]
+    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-xerror"]
+    for output in media:
+        argv += ["-skip_frame", "nokey", "-protocol_whitelist", "file", "-i", file_url(output.path)]
+    for number, output in enumerate(media):
+        if output.kind in {OutputKind.CMAF_VIDEO, OutputKind.VIDEO}:
+            argv += ["-map", f"{number}:v:0", "-f", "null", "-"]
+    sound = (number for number, output in enumerate(media) if output.audio_codec or output.width is None)
+    for number in list(sound)[:1]:
+        argv += ["-map", f"{number}:a:0", "-f", "null", "-"]
+    return tuple(argv)
+
+
+def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, threads: int | None) -> list[str]:
+    options = [*input_options(info.container, max_pixels=limits.max_pixels)]
+    if threads is not None:
+        options += ["-threads", str(threads)]
+    if encode.keyframes_only:
+        # Intra pictures rather than key frames: broadcast has open GOPs, whose first picture is no key frame to ffmpeg.
+        options += ["-skip_frame", "nointra"]
+    if encode.remux is not None and info.container is Container.AVI:
+        # AVI holds no presentation times, and MP4 takes nothing without.
+        options += ["-fflags", "+genpts"]
+    # A source that goes on beyond what it declared is stopped at the limit; reaching it is no success.
+    return [*options, "-t", _number(limits.max_duration_s)]
+
+
+def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, threads: int | None) -> list[str]:
+    match output.kind:
+        case OutputKind.POSTER | OutputKind.SPRITE:
+            return _picture(output)
+        case _ if encode.remux is not None:
+            return _copied(output, encode.remux.muxer, info)
+        case OutputKind.CMAF_VIDEO:
+            rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
+            options = [*_video(rung, encode, threads), *_CMAF_VIDEO]
+        case OutputKind.CMAF_AUDIO:
+            options = [*_audio(encode), *_CMAF_AUDIO, "-frag_duration", str(encode.profile.segment_s * 1_000_000), "-f", "mp4"]
+        case OutputKind.VIDEO:
+            rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
+            # Several minutes of one stream may come before the first packet of the other.
+            options = [*_video(rung, encode, threads), *_audio(encode), "-max_muxing_queue_size", "4096", *_fast_start("mp4")]
+        case OutputKind.AUDIO:
+            options = [*_audio(encode), *_fast_start("ipod")]
+    return [*options[:2], *_STRIP, *options[2:], file_url(output.path)]
+
+
+def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
+    segment_s = encode.profile.segment_s
+    options = ["-map", f"[{rung.name}]"]
+    if encode.video_codec is VideoCodec.HEVC:
+        # x265 opens its GOPs and writes to standard error unless told; its pool has no ffmpeg option.
+        settings = f"keyint={round(encode.fps * segment_s)}:scenecut=0:open-gop=0:log-level=error"
+        if threads is not None:
+            settings += f":pools={threads}"
+        # hvc1 keeps parameter sets out of the stream: Apple's players take no other tag.
+        options += ["-c:v", "libx265", "-x265-params", settings, "-forced-idr", "1", "-tag:v", "hvc1"]
+    else:
+        options += ["-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0"]
+    options += ["-preset", encode.profile.preset, "-crf", str(rung.crf)]
+    options += ["-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
+    # By time, not by frames: the grid of all rungs and of every run is the same.
+    options += ["-force_key_frames", f"expr:gte(t,n_forced*{segment_s})"]
+    return [*options, "-threads", str(threads)] if threads is not None else options
+
+
+def _audio(encode: Encode) -> list[str]:
+    track = encode.audio
+    if track is None:
+        return []
+    options = ["-map", f"0:{track.index}", "-af", _AUDIO_FILTER, "-c:a", "aac", "-b:a", str(encode.profile.audio_bitrate_bps)]
+    options += ["-ac", str(min(track.channels, 2))]
+    # What every player takes; the rest is resampled.
+    return options if track.sample_rate in _AAC_RATES else [*options, "-ar", str(_AAC_RATES[-1])]
+
+
+def _picture(output: PlannedOutput) -> list[str]:
+    options = ["-map", f"[{output.rendition}]", "-r", "1000", "-c:v", "mjpeg", "-q:v", "3", "-f", "image2"]
+    if output.kind is OutputKind.POSTER:
+        # Each picture overwrites the last.
+        return [*options, "-update", "1", file_url(output.path)]
+    # A bound on the sheets: a source with a hole of a week in its timestamps would fill the disk.
+    return [*options, "-frames:v", str(len(output.paths)), _pattern(output.path)]
+
+
+def _pattern(first: Path) -> str:
+    """The muxer's pattern for numbered files; a per cent sign in the directory's name is none of it."""
+    return file_url(Path(str(first.parent).replace("%", "%%")) / first.name.replace("001", "%03d"))
+
+
+def _copied(output: PlannedOutput, muxer: str, info: MediaInfo) -> list[str]:
+    options: list[str] = []
+    if info.video is not None:
+        options += ["-map", f"0:{info.video.index}"]
+    for track in info.audio:
+        options += ["-map", f"0:{track.index}"]
+    options += [*_STRIP, "-c", "copy"]
+    for number, track in enumerate(info.audio):
+        if track.language is not None:
+            options += [f"-metadata:s:a:{number}", f"language={track.language}"]
+    if info.video is not None and muxer == "mp4":
+        if info.video.codec == VideoCodec.HEVC:
+            options += ["-tag:v", "hvc1"]
+        if info.video.codec == "mpeg4" and info.container is Container.AVI:
+            # DivX packs two pictures in one AVI chunk.
+            options += ["-bsf:v", "mpeg4_unpack_bframes"]
+    if muxer == "mp4":
+        # FLAC and Opus in MP4 are "experimental" to older versions.
+        options += ["-strict", "experimental", *_fast_start(muxer)]
+    else:
+        options += ["-f", muxer]
+    return [*options, "-max_muxing_queue_size", "4096", file_url(output.path)]
+
+
+def _fast_start(muxer: str) -> tuple[str, ...]:
+    """The index in front, so that a player starts before it has the whole file."""
+    return ("-movflags", "+faststart", "-f", muxer)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,222 @@
+"""From a probed source and a profile: what ffmpeg is to make, where, and what each file must turn out to be.
+
+The command line itself is `core.command`, the filter graph `core.graph`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+from vproc.core.ladder import Rung, even_within, output_fps, rungs
+from vproc.core.media import AudioStream, MediaInfo, VideoStream
+from vproc.core.profile import Packaging, Profile, VideoCodec
+from vproc.core.remux import Remux, choose_container
+from vproc.core.sprite import SpritePlan, plan_sprite
+from vproc.errors import ErrorCode, RejectedError
+
+_POSTER_SHORT_SIDE_PX = 720
+_POSTER_AT_S = 3.0
+_PICTURE_BYTES = 2_000_000
+"""A generous poster or sheet."""
+_MUX_OVERHEAD = 1.1
+_UNKNOWN_DURATION_FACTOR = 3
+
+
+class OutputKind(StrEnum):
+    """What an output is."""
+
+    CMAF_VIDEO = "cmaf_video"
+    CMAF_AUDIO = "cmaf_audio"
+    VIDEO = "video"
+    """One file with picture and sound."""
+    AUDIO = "audio"
+    POSTER = "poster"
+    SPRITE = "sprite"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """One output and what it must turn out to be. ``rendition`` names it: ``v720``, ``audio``, ``poster``.
+
+    ``paths`` is one file but for a sprite of several sheets. ``codec`` is ffprobe's name. ``duration_s`` is None where the
+    source does not tell it.
+    """
+
+    kind: OutputKind
+    rendition: str
+    paths: tuple[Path, ...]
+    codec: str
+    width: int | None = None
+    height: int | None = None
+    audio_codec: str | None = None
+    duration_s: float | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file; the first sheet of a sprite."""
+        return self.paths[0]
+
+    @property
+    def is_media(self) -> bool:
+        """Video or sound, not a picture."""
+        return self.kind not in {OutputKind.POSTER, OutputKind.SPRITE}
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """What the command line is made of, decided. ``video_codec`` None: no picture is encoded."""
+
+    profile: Profile
+    video: VideoStream | None
+    audio: AudioStream | None
+    video_codec: VideoCodec | None
+    rungs: tuple[Rung, ...]
+    fps: Fraction
+    poster_px: tuple[int, int] | None
+    poster_at_s: float
+    sprite: SpritePlan | None
+    remux: Remux | None
+    keyframes_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``argv`` is the whole command line: progress on standard output, errors on standard error.
+
+    ``duration_s`` is what the source declares (None: it does not); ``limit_s`` is where ffmpeg stops reading, which is no
+    success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds the files together.
+    """
+
+    argv: tuple[str, ...]
+    outputs: tuple[PlannedOutput, ...]
+    target_codec: str | None
+    estimated_bytes: int
+    duration_s: float | None
+    limit_s: float
+    sprite: SpritePlan | None = None
+
+
+def decide(info: MediaInfo, profile: Profile) -> Encode:
+    """What is made of this source. Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks."""
+    video, audio = info.video, info.main_audio
+    if profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES} and video is None:
+        raise _lacks(profile, "a video stream")
+    if profile.packaging is Packaging.AUDIO and audio is None:
+        raise _lacks(profile, "a sound track")
+    video_codec = _video_codec(profile, video)
+    encoded: tuple[Rung, ...] = ()
+    if video is not None and video_codec is not None:
+        encoded = rungs(video.display_width, video.display_height, profile, codec=video_codec)
+    duration_s = (video.end_s if video else None) or info.duration_s
+    shown = video is not None and profile.pictures
+    return Encode(
+        profile=profile,
+        video=video,
+        audio=None if profile.packaging is Packaging.PICTURES else audio,
+        video_codec=video_codec,
+        rungs=encoded,
+        fps=output_fps(video) if video is not None else Fraction(1),
+        poster_px=_poster_px(video) if video is not None and shown else None,
+        poster_at_s=_POSTER_AT_S if duration_s is None else min(_POSTER_AT_S, duration_s / 4),
+        sprite=plan_sprite(video.display_width, video.display_height, duration_s) if video is not None and shown else None,
+        remux=choose_container(info) if profile.packaging is Packaging.COPY else None,
+        # Ten minutes: thumbnails are six seconds and more apart then, about as far as key frames are.
+        keyframes_only=profile.packaging is Packaging.PICTURES and (duration_s or 0) >= 600,  # noqa: PLR2004
+    )
+
+
+def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedOutput, ...]:
+    """The files in the order of the command line."""
+    video_s, audio_s = _length(info, encode.video), _length(info, encode.audio)
+    packaging, codec = encode.profile.packaging, encode.video_codec.value if encode.video_codec else ""
+    found: list[PlannedOutput] = []
+    if packaging is Packaging.CMAF:
+        found += [
+            PlannedOutput(OutputKind.CMAF_VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
+                          duration_s=video_s)
+            for rung in encode.rungs
+        ]  # fmt: skip
+        if encode.audio is not None:
+            found.append(PlannedOutput(OutputKind.CMAF_AUDIO, "audio", (out_dir / "audio.mp4",), "aac", duration_s=audio_s))
+    elif packaging is Packaging.PROGRESSIVE:
+        found += [
+            PlannedOutput(OutputKind.VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
+                          "aac" if encode.audio else None, _longest(info, encode))
+            for rung in encode.rungs
+        ]  # fmt: skip
+    elif packaging is Packaging.AUDIO:
+        found.append(PlannedOutput(OutputKind.AUDIO, "audio", (out_dir / "audio.m4a",), "aac", duration_s=audio_s))
+    elif encode.remux is not None:
+        found.append(_remuxed(encode, encode.remux, info, out_dir))
+    if encode.poster_px is not None:
+        found.append(PlannedOutput(OutputKind.POSTER, "poster", (out_dir / "poster.jpg",), "mjpeg", *encode.poster_px))
+    if (sprite := encode.sprite) is not None:
+        sheets = tuple(out_dir / f"sprite-{number + 1:03}.jpg" for number in range(sprite.sheets))
+        size = (sprite.width * sprite.columns, sprite.height * sprite.rows)
+        found.append(PlannedOutput(OutputKind.SPRITE, "sprite", sheets, "mjpeg", *size))
+    return tuple(found)
+
+
+def target_codec(encode: Encode, info: MediaInfo) -> str | None:
+    """The codec of the largest rung, of the sound, or of the source where it is copied."""
+    if encode.video_codec is not None:
+        return encode.video_codec.value
+    if encode.profile.packaging is Packaging.AUDIO:
+        return "aac"
+    return info.codec if encode.remux is not None else None
+
+
+def estimated_bytes(encode: Encode, info: MediaInfo) -> int:
+    """A bound of all files together, for the admission by free disk: the caps of the encode, or the source's own size."""
+    pictures = _PICTURE_BYTES * (bool(encode.poster_px) + (encode.sprite.sheets if encode.sprite else 0))
+    if encode.remux is not None:
+        return round(info.size_bytes * _MUX_OVERHEAD)
+    sound_bps = encode.profile.audio_bitrate_bps if encode.audio else 0
+    sounds = len(encode.rungs) if encode.profile.packaging is Packaging.PROGRESSIVE else 1
+    total_bps = sum(rung.maxrate_bps for rung in encode.rungs) + sounds * sound_bps
+    if info.duration_s is None:
+        return info.size_bytes * _UNKNOWN_DURATION_FACTOR + pictures
+    return round(total_bps / 8 * info.duration_s * _MUX_OVERHEAD) + pictures
+
+
+def _lacks(profile: Profile, what: str) -> RejectedError:
+    return RejectedError(ErrorCode.UNSUPPORTED_MEDIA, f"the profile {profile.name} takes {what}, and the file has none")
+
+
+def _video_codec(profile: Profile, video: VideoStream | None) -> VideoCodec | None:
+    if profile.swap and video is not None:
+        return VideoCodec.HEVC if video.codec == VideoCodec.H264 else VideoCodec.H264
+    return profile.codec
+
+
+def _poster_px(video: VideoStream) -> tuple[int, int]:
+    scale = Fraction(min(_POSTER_SHORT_SIDE_PX, video.short_side_px), video.short_side_px)
+    width, height = video.display_width, video.display_height
+    return even_within(width * scale, width), even_within(height * scale, height)
+
+
+def _length(info: MediaInfo, stream: VideoStream | AudioStream | None) -> float | None:
+    """How long an output of this one stream must be. The file's own duration says it only where the stream is alone."""
+    if stream is None or not info.declares_duration:
+        return None
+    alone = len(info.audio) + (info.video is not None) == 1
+    return stream.end_s or (info.duration_s if alone else None)
+
+
+def _longest(info: MediaInfo, encode: Encode) -> float | None:
+    lengths = [_length(info, stream) for stream in (encode.video, encode.audio) if stream is not None]
+    known = [length for length in lengths if length is not None]
+    return max(known) if len(known) == len(lengths) else None
+
+
+def _remuxed(encode: Encode, remux: Remux, info: MediaInfo, out_dir: Path) -> PlannedOutput:
+    video, audio, path = encode.video, encode.audio, out_dir / f"copy{remux.suffix}"
+    if video is None:
+        return PlannedOutput(OutputKind.AUDIO, "copy", (path,), audio.codec if audio else "", duration_s=_longest(info, encode))
+    return PlannedOutput(
+        OutputKind.VIDEO, "copy", (path,), video.codec, video.display_width, video.display_height,
+        audio.codec if audio else None, _longest(info, encode),
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Encoding profiles: what is made of a file, as plain data. How it is made of a given source: `core.plan`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vproc.errors import ErrorCode, RejectedError
+
+
+class Packaging(StrEnum):
+    """What kind of outputs a profile gives."""
+
+    CMAF = "cmaf"
+    """A fragmented track of each rung and one of the sound, for HLS and DASH."""
+    PROGRESSIVE = "progressive"
+    """A fast-start MP4 of each rung, with sound."""
+    AUDIO = "audio"
+    PICTURES = "pictures"
+    COPY = "copy"
+
+
+class VideoCodec(StrEnum):
+    """What is encoded, by ffmpeg's name of the codec."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+
+
+@dataclass(frozen=True, slots=True)
+class RungSpec:
+    """A rung of the ladder. ``short_side_px``: the p of "720p"; None is the source's own size.
+
+    ``maxrate_bps`` caps the CRF encode, measured over ``bufsize_bits``.
+    """
+
+    short_side_px: int | None
+    crf: int
+    maxrate_bps: int
+    bufsize_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One encoding profile. ``codec`` is None where nothing is encoded as video, or where it follows from the source
+    (``swap``). ``rungs`` are largest first."""
+
+    name: str
+    packaging: Packaging
+    codec: VideoCodec | None = None
+    swap: bool = False
+    rungs: tuple[RungSpec, ...] = ()
+    pictures: bool = False
+    preset: str = "veryfast"
+    audio_bitrate_bps: int = 128_000
+    segment_s: int = 4
+
+
+def _rung(short_side_px: int | None, kbps: int, *, crf: int = 23) -> RungSpec:
+    # Two seconds of the cap: half a segment, so that no segment is far above it.
+    return RungSpec(short_side_px, crf, kbps * 1000, kbps * 2000)
+
+
+# CRF 23 capped: at equal quality it costs what a fixed bitrate does, and gives easy sources less (`facts/performance.md` 11).
+LADDER = (_rung(1080, 5000), _rung(720, 2800), _rung(360, 800))
+
+_SOURCE_SIZE_KBPS = ((2160, 16000), (1440, 9000), (1080, 5000), (720, 2800), (480, 1400), (0, 800))
+_HEVC_CRF = 28  # x265's own default: about x264's 23
+_HEVC_SHARE = 0.65  # of H.264's cap, for about the same picture
+
+
+def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
+    """The rung of a source's own size: its cap by the shorter side."""
+    kbps = next(kbps for floor, kbps in _SOURCE_SIZE_KBPS if short_side_px >= floor)
+    if codec is VideoCodec.HEVC:
+        return _rung(None, round(kbps * _HEVC_SHARE), crf=_HEVC_CRF)
+    return _rung(None, kbps)
+
+
+BUILTIN_PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True),
+        Profile("mp4", Packaging.PROGRESSIVE, VideoCodec.H264, rungs=LADDER),
+        Profile("h264", Packaging.PROGRESSIVE, VideoCodec.H264),
+        Profile("hevc", Packaging.PROGRESSIVE, VideoCodec.HEVC),
+        Profile("swap", Packaging.PROGRESSIVE, swap=True),
+        Profile("audio", Packaging.AUDIO),
+        Profile("thumbnails", Packaging.PICTURES, pictures=True),
+        Profile("copy", Packaging.COPY),
+    )
+}
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
+    profile = BUILTIN_PROFILES.get(name)
+    if profile is None:
+        raise RejectedError(
+            ErrorCode.UNKNOWN_PROFILE, f"there is no profile {name[:64]!r}; there are: {', '.join(sorted(BUILTIN_PROFILES))}"
+        )
+    return profile

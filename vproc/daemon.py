@@ -1,0 +1,279 @@
+"""The composition root: settings in, parts built, services started in order, drained, exit code out.
+
+Here alone clients are opened, adapters put into ports and signals listened to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
+
+import anyio
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from vproc import __version__
+from vproc.api.access import OpenIdentity
+from vproc.api.parts import Limits, Versions
+from vproc.api.readiness import Check, ReadinessChecks
+from vproc.aws.presign import S3Presigner
+from vproc.aws.s3 import S3Bucket
+from vproc.aws.session import AwsClients, open_clients
+from vproc.aws.sqs import SqsQueue, resolve_dlq_url
+from vproc.core.media import MediaLimits
+from vproc.core.profile import BUILTIN_PROFILES
+from vproc.db.catalog import SqlCatalog, open_catalog
+from vproc.errors import ConfigError, DependencyError, UnavailableError
+from vproc.http import make_app, serve_app
+from vproc.settings import Role, Settings
+from vproc.tasks import task_group
+from vproc.telemetry import Metrics
+from vproc.workers.confinement import Layer
+from vproc.workers.consumer import Consumer
+from vproc.workers.intake import Intake
+from vproc.workers.janitor import Janitor
+from vproc.workers.jobs import JobRules, Jobs
+from vproc.workers.media import MediaTools, find_tools
+from vproc.workers.pipeline import Pipeline
+from vproc.workers.runners import LocalRunner
+from vproc.workers.sandbox import SandboxReport, probe_sandbox
+from vproc.workers.scratch import open_scratch
+
+CHECK_WITHIN_S = 10.0
+Value = TypeVar("Value")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyInfo:
+    """Said once, when everything is up. ``api_url`` is None in a process without the API."""
+
+    api_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The adapters that API and worker share."""
+
+    clients: AwsClients
+    catalog: SqlCatalog
+    queue: SqsQueue
+    raw: S3Bucket
+    processed: S3Bucket
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """What takes and does jobs."""
+
+    consumer: Consumer
+    janitor: Janitor
+    intake: Intake
+    tools: MediaTools
+    sandbox: SandboxReport
+
+
+async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; its exit code.
+
+    Raises `ConfigError` or `DependencyError` before it is ready. The first signal drains, a second hands everything back
+    at once.
+    """
+    if settings.profile not in BUILTIN_PROFILES:
+        raise ConfigError(f"VPROC_PROFILE: takes one of {', '.join(BUILTIN_PROFILES)} (got {settings.profile!r})")
+    metrics = Metrics(CollectorRegistry())
+    draining = anyio.Event()
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with AsyncExitStack() as stack:
+            outside = await stack.enter_async_context(_open_outside(settings, metrics))
+            worker = None
+            if Role.WORKER in settings.roles:
+                worker = await stack.enter_async_context(_open_worker(settings, outside))
+            metrics.build_info.labels(__version__, worker.tools.version if worker else "none").set(1)
+            api_url = None
+            if Role.API in settings.roles:
+                app = _make_app(settings, outside, worker, draining)
+                port = await stack.enter_async_context(serve_app(app, host=settings.host, port=settings.port))
+                api_url = f"http://{_for_url(settings.host)}:{port}"
+            async with task_group() as services:
+                services.start_soon(_listen, signals, draining, worker)
+                if worker is not None:
+                    services.start_soon(worker.janitor.run)
+                log.info("daemon_started", version=__version__, api=api_url, roles=sorted(settings.roles))
+                if on_ready is not None:
+                    on_ready(ReadyInfo(api_url))
+                if worker is not None:
+                    await worker.consumer.run()
+                await draining.wait()
+                services.cancel_scope.cancel()
+    log.info("daemon_stopped")
+    return 0
+
+
+async def _listen(signals: AsyncIterator[signal.Signals], draining: anyio.Event, worker: _Worker | None) -> None:
+    async for received in signals:
+        second = draining.is_set()
+        log.info("signal_received", signal=received.name, second=second)
+        draining.set()
+        if worker is not None:
+            worker.consumer.drain(at_once=second)
+
+
+@asynccontextmanager
+async def _open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[_Outside]:
+    """Database, queue and buckets, each seen to answer."""
+    async with (
+        open_catalog(settings.sqlalchemy_url) as catalog,
+        open_clients(
+            region=settings.aws_region,
+            poll_read_timeout_s=settings.poll_read_timeout_s,
+            public_endpoint_url=settings.s3_public_endpoint_url,
+        ) as clients,
+    ):
+        raw, processed = (
+            S3Bucket(bucket=bucket, control=clients.s3, bulk=clients.s3_bulk, metrics=metrics)
+            for bucket in (settings.raw_bucket, settings.processed_bucket)
+        )
+        dlq_url = await _at_start("VPROC_QUEUE_URL", resolve_dlq_url(clients.sqs, settings.queue_url, settings.dlq_url))
+        if dlq_url is None and Role.WORKER in settings.roles:
+            raise ConfigError(
+                "VPROC_DLQ_URL: not set, and the queue has no redrive policy: dead letters would have no place; "
+                "takes the address of a queue"
+            )
+        await _at_start("VPROC_RAW_BUCKET", raw.require("VPROC_RAW_BUCKET"))
+        await _at_start("VPROC_PROCESSED_BUCKET", processed.require("VPROC_PROCESSED_BUCKET"))
+        queue = SqsQueue(
+            poll=clients.sqs_poll,
+            control=clients.sqs,
+            queue_url=settings.queue_url,
+            dlq_url=dlq_url,
+            visibility_timeout_s=settings.visibility_timeout_s,
+        )
+        yield _Outside(clients, catalog, queue, raw, processed, metrics)
+
+
+async def _at_start(variable: str, check: Awaitable[Value]) -> Value:
+    """A dependency that does not answer at the start is exit 75."""
+    try:
+        with anyio.fail_after(CHECK_WITHIN_S):
+            return await check
+    except UnavailableError as error:
+        raise DependencyError(f"{variable}: {error.detail}") from error
+    except TimeoutError as error:
+        raise DependencyError(f"{variable}: no answer within {CHECK_WITHIN_S:g} s") from error
+
+
+@asynccontextmanager
+async def _open_worker(settings: Settings, outside: _Outside) -> AsyncIterator[_Worker]:
+    """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
+    async with open_scratch(settings.scratch_dir) as scratch:
+        sandbox = await _at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch.root))
+        log.info("sandbox_probed", sandbox=sandbox.describe())
+        for layer in Layer:
+            outside.metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
+        tools = await find_tools(settings, LocalRunner(sandbox.confinement), cwd=scratch.root)
+        intake = Intake(scratch=scratch, metrics=outside.metrics)
+        janitor = Janitor(
+            catalog=outside.catalog,
+            raw=outside.raw,
+            processed=outside.processed,
+            queue=outside.queue,
+            metrics=outside.metrics,
+        )
+        pipeline = Pipeline(
+            raw=outside.raw,
+            processed=outside.processed,
+            tools=tools,
+            scratch=scratch,
+            limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
+            max_upload_bytes=settings.max_upload_bytes,
+            metrics=outside.metrics,
+        )
+        jobs = Jobs(
+            queue=outside.queue,
+            catalog=outside.catalog,
+            raw=outside.raw,
+            processed=outside.processed,
+            pipeline=pipeline,
+            rules=JobRules(
+                worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+                visibility_timeout_s=settings.visibility_timeout_s,
+                max_attempts=settings.max_attempts,
+                job_timeout_s=settings.job_timeout_s,
+                default_profile=settings.profile,
+                delete_raw=settings.delete_raw,
+            ),
+            intake=intake,
+            metrics=outside.metrics,
+            on_job_ended=janitor.wake,
+        )
+        consumer = Consumer(
+            queue=outside.queue,
+            jobs=jobs,
+            intake=intake,
+            slots=settings.concurrency or default_slots(),
+            poll_wait_s=settings.poll_wait_s,
+            drain_timeout_s=settings.drain_timeout_s,
+            metrics=outside.metrics,
+        )
+        yield _Worker(consumer, janitor, intake, tools, sandbox)
+
+
+def _make_app(settings: Settings, outside: _Outside, worker: _Worker | None, draining: anyio.Event) -> web.Application:
+    checks: dict[str, Check] = {
+        "database": outside.catalog.check,
+        "queue": outside.queue.check,
+        "raw_bucket": outside.raw.check,
+        "processed_bucket": outside.processed.check,
+    }
+    if worker is not None:
+        checks["intake"] = worker.intake.check
+    return make_app(
+        catalog=outside.catalog,
+        raw=outside.raw,
+        processed=outside.processed,
+        presigner=S3Presigner(
+            client=outside.clients.presign,
+            raw_bucket=settings.raw_bucket,
+            processed_bucket=settings.processed_bucket,
+            upload_expires_s=settings.upload_expires_s,
+            download_expires_s=settings.download_expires_s,
+        ),
+        queue=outside.queue,
+        identity=OpenIdentity(),
+        metrics=outside.metrics,
+        limits=Limits(
+            profiles=tuple(BUILTIN_PROFILES),
+            default_profile=settings.profile,
+            max_upload_bytes=settings.max_upload_bytes,
+            public_url=settings.public_url,
+        ),
+        versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker else None),
+        readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
+        draining=draining,
+    )
+
+
+def _sandbox_state(worker: _Worker | None) -> dict[str, bool | str]:
+    if worker is None:
+        return {}
+    layers = {layer.value: layer in worker.sandbox.confinement.layers for layer in Layer}
+    return {"level": worker.sandbox.level, **layers}
+
+
+def default_slots() -> int:
+    """Jobs at a time where nothing is said: one for two cores. One ffmpeg uses both, and more at once only adds memory."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def _for_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,1 @@
+"""Alembic's files. The steps stand in `versions`; `vproc.db.migrate` runs them."""

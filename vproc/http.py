@@ -1,0 +1,197 @@
+"""The HTTP application: one route table, the middlewares (request id, log and metrics; errors; identity), the server.
+
+What a route does stands in `vproc.api`. Nothing here opens a client: every part is handed in.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from time import perf_counter
+from types import MappingProxyType
+from uuid import UUID, uuid4
+
+import anyio
+import structlog
+from aiohttp import hdrs, web
+
+from vproc.api import downloads, events, operations, pages, uploads
+from vproc.api.body import refuse_encoded
+from vproc.api.models import Readiness
+from vproc.api.openapi import openapi_document
+from vproc.api.pages import PAGES, load_pages
+from vproc.api.parts import ANSWERED_AT, CALLER, PARTS, REQUEST_ID, STREAM, Limits, Parts, Versions, parts_of
+from vproc.api.problem import MAX_BODY_BYTES, problem_response
+from vproc.api.route import Access, Handler, Route
+from vproc.errors import ConfigError
+from vproc.ports import Catalog, Identity, ObjectStore, Presigner, Queue
+from vproc.telemetry import Metrics
+
+ROUTES = (*uploads.ROUTES, *downloads.ROUTES, *events.ROUTES, *operations.ROUTES, *pages.ROUTES)
+"""Every route there is."""
+
+ANSWER_WITHIN_S = 30.0
+SHUTDOWN_TIMEOUT_S = 2.0
+_KEEPALIVE_S = 75.0  # longer than a load balancer's idle time (AWS: 60 s), so that it is the one to close
+_CLIENT_CLOSED = 499
+UNMATCHED = "unmatched"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_ROUTE_OF = web.AppKey("route_of", Mapping[web.AbstractRoute, Route])
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def make_app(
+    *,
+    catalog: Catalog,
+    raw: ObjectStore,
+    processed: ObjectStore,
+    presigner: Presigner,
+    queue: Queue,
+    identity: Identity,
+    metrics: Metrics,
+    limits: Limits,
+    versions: Versions,
+    readiness: Callable[[], Awaitable[Readiness]],
+    draining: anyio.Event,
+    new_id: Callable[[], UUID] = uuid4,
+) -> web.Application:
+    """The application. ``draining`` is the caller's to set when the process begins to stop; closing the server sets it too."""
+    app = web.Application(middlewares=[_observed, _errors_answered, _identified], client_max_size=MAX_BODY_BYTES)
+    app[PARTS] = Parts(
+        catalog=catalog,
+        raw=raw,
+        processed=processed,
+        presigner=presigner,
+        queue=queue,
+        identity=identity,
+        metrics=metrics,
+        limits=limits,
+        versions=versions,
+        readiness=readiness,
+        draining=draining,
+        new_id=new_id,
+    )
+    app[PAGES] = load_pages(openapi_document(ROUTES, version=versions.vproc))
+    route_of: dict[web.AbstractRoute, Route] = {}
+    for route in ROUTES:
+        resource = app.router.add_resource(route.path)
+        route_of[resource.add_route(route.method, route.handler)] = route
+        if route.method == hdrs.METH_GET and not route.streams:
+            route_of[resource.add_route(hdrs.METH_HEAD, route.handler)] = route
+    app[_ROUTE_OF] = MappingProxyType(route_of)
+    app.on_response_prepare.append(_common_headers)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+@asynccontextmanager
+async def serve_app(
+    app: web.Application, *, host: str, port: int, shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S
+) -> AsyncIterator[int]:
+    """Serve until the block ends; gives the port, which the system chose if ``port`` was 0. Raises `ConfigError`.
+
+    At the end the listener closes first, event streams end, and requests in flight have ``shutdown_timeout_s``.
+    """
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_S,
+        shutdown_timeout=shutdown_timeout_s,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise _cannot_listen(error, host, port) from error
+        bound = int(runner.addresses[0][1])
+        log.info("api_listening", host=host, port=bound)
+        yield bound
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(f"VPROC_PORT: port {port} of {host} is in use by another program; takes a free port, or 0 for any")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return ConfigError(f"VPROC_PORT: port {port} may not be opened by this user; takes one from 1024 up")
+    return ConfigError(f"VPROC_HOST: {host} is no address of this machine ({error.strerror or error})")
+
+
+@web.middleware
+async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, and tell log and metrics how it was answered: the route's template, never the address."""
+    given = request.headers.get("X-Request-ID", "")
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    begun = perf_counter()
+    status = _CLIENT_CLOSED
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+        try:
+            response = await handler(request)
+            status = response.status
+        finally:
+            _tell(request, status, begun)
+    return response
+
+
+def _tell(request: web.Request, status: int, begun: float) -> None:
+    now = perf_counter()
+    route = _route_of(request)
+    template = route.path if route else UNMATCHED
+    method = request.method if request.method in _METHODS else "other"
+    metrics = parts_of(request).metrics
+    metrics.http_requests.labels(template, method, str(status)).inc()
+    metrics.http_duration.labels(template).observe(request.get(ANSWERED_AT, now) - begun)
+    tell = log.debug if route is not None and route.quiet else log.info
+    tell("request_answered", method=method, route=template, status=status, duration_s=round(now - begun, 6))
+
+
+@web.middleware
+async def _errors_answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem, and bound the time that an answer may take."""
+    route = _route_of(request)
+    try:
+        refuse_encoded(request)
+        with anyio.fail_after(None if route is not None and route.streams else ANSWER_WITHIN_S):
+            return await handler(request)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is answered; a cancellation is none of these
+        problem = problem_response(request, error)
+        # A stream's head is out: all that is left is to end it, which its reader knows from an end that was meant.
+        answer: web.StreamResponse = request.get(STREAM, problem)
+        return answer
+
+
+@web.middleware
+async def _identified(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who asks, on every route that is not open."""
+    route = _route_of(request)
+    if route is not None and route.access is Access.IDENTITY:
+        identity = parts_of(request).identity
+        request[CALLER] = await identity.identify(request.headers.get(hdrs.AUTHORIZATION), request.cookies)
+    return await handler(request)
+
+
+def _route_of(request: web.Request) -> Route | None:
+    return request.app[_ROUTE_OF].get(request.match_info.route)
+
+
+async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if (request_id := request.get(REQUEST_ID)) is not None:
+        response.headers["X-Request-ID"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[PARTS].draining.set()

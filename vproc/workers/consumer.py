@@ -1,0 +1,145 @@
+"""The consumer: a free slot, a long poll, a job for each message, and an orderly end.
+
+What a message means is in `core.notification`, what an error decides in `core.policy`, the job itself in `jobs`.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+
+from vproc.errors import UnavailableError
+from vproc.ports import Message, Queue
+from vproc.tasks import task_group
+from vproc.telemetry import Metrics
+from vproc.workers.intake import Intake
+from vproc.workers.jobs import Jobs
+
+ABANDON_POLL_S = 8.0
+"""How long a drain waits for the poll in flight. An abandoned poll may take a message with it until its visibility ends."""
+LONGEST_BACKOFF_S = 15.0
+RELEASE_WITHIN_S = 5.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Consumer:
+    """Takes messages while there are free slots, until `drain`; then lets running jobs end, within its time."""
+
+    def __init__(
+        self, *, queue: Queue, jobs: Jobs, intake: Intake, slots: int, poll_wait_s: int, drain_timeout_s: float, metrics: Metrics
+    ) -> None:
+        self._queue = queue
+        self._jobs = jobs
+        self._intake = intake
+        self._limiter = anyio.CapacityLimiter(slots)
+        self._poll_wait_s = poll_wait_s
+        self._drain_timeout_s = drain_timeout_s
+        self._metrics = metrics
+        self._draining = anyio.Event()
+        self._poll_scope: anyio.CancelScope | None = None
+        self._jobs_scope: anyio.CancelScope | None = None
+        self._last_error: str | None = None
+        metrics.job_slots.set(slots)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last poll failed; None when it did not."""
+        return self._last_error
+
+    def drain(self, *, at_once: bool = False) -> None:
+        """Take no more work. Running jobs have the drain time; ``at_once``: none, as on a second signal. The poll in
+        flight is let end, since what it brings would else be hidden from everybody."""
+        now = anyio.current_time()
+        self._draining.set()
+        if self._poll_scope is not None:
+            self._poll_scope.deadline = min(self._poll_scope.deadline, now if at_once else now + ABANDON_POLL_S)
+        if self._jobs_scope is not None:
+            self._jobs_scope.deadline = min(self._jobs_scope.deadline, now if at_once else now + self._drain_timeout_s)
+        log.info("intake_stopped", jobs=int(self._limiter.borrowed_tokens), at_once=at_once)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Consume until drained; returns when every job ended or was handed back."""
+        async with task_group() as jobs:
+            self._jobs_scope = jobs.cancel_scope
+            task_status.started()
+            await self._consume(jobs)
+
+    async def _consume(self, jobs: TaskGroup) -> None:
+        failures = 0
+        while not self._draining.is_set():
+            if not await self._ready():
+                continue
+            try:
+                messages = await self._poll(self._free_slots())
+            except UnavailableError as error:
+                failures += 1
+                self._last_error = error.detail
+                log.warning("poll_failed", error=error.detail, failures=failures)
+                await self._pause(min(LONGEST_BACKOFF_S, 2.0**failures) * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                continue
+            failures, self._last_error = 0, None
+            for message in messages:
+                if self._draining.is_set():
+                    await self._give_back(message)
+                    continue
+                # The token is taken here, not in the task, so that the next poll already counts it.
+                self._limiter.acquire_on_behalf_of_nowait(message.receipt_handle)
+                jobs.start_soon(self._work, message)
+
+    async def _ready(self) -> bool:
+        """A slot is free and the intake open; False after a wait, to ask again."""
+        if wait_s := await self._intake.wait_s():
+            await self._pause(wait_s)
+            return False
+        if self._free_slots() < 1:
+            async with task_group() as waiting:
+                waiting.start_soon(self._cancel_on_drain, waiting.cancel_scope)
+                async with self._limiter:
+                    pass
+                waiting.cancel_scope.cancel()
+            return False
+        return True
+
+    async def _cancel_on_drain(self, scope: anyio.CancelScope) -> None:
+        await self._draining.wait()
+        scope.cancel()
+
+    def _free_slots(self) -> int:
+        return int(self._limiter.available_tokens)
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._draining.wait()
+
+    async def _poll(self, free: int) -> list[Message]:
+        """One receive, shielded: cancelling it would hide what it brings until the visibility ends."""
+        with anyio.CancelScope(shield=True) as scope:
+            self._poll_scope = scope
+            try:
+                return await self._queue.receive(max_messages=free, wait_s=self._poll_wait_s)
+            finally:
+                self._poll_scope = None
+        log.warning("poll_abandoned")
+        return []
+
+    async def _give_back(self, message: Message) -> None:
+        with anyio.move_on_after(RELEASE_WITHIN_S, shield=True):
+            try:
+                await self._queue.release(message.receipt_handle)
+            except UnavailableError as error:
+                log.warning("release_failed", error=error.detail)
+
+    async def _work(self, message: Message) -> None:
+        if message.sent_at is not None:
+            self._metrics.queue_oldest_age.labels("main").set((datetime.now(UTC) - message.sent_at).total_seconds())
+        self._metrics.jobs_in_progress.inc()
+        try:
+            await self._jobs.handle(message)
+        finally:
+            self._metrics.jobs_in_progress.dec()
+            self._limiter.release_on_behalf_of(message.receipt_handle)

@@ -1,0 +1,106 @@
+"""Finishes what a crash left: raw objects still to be deleted, output prefixes of runs that did not win, addresses that
+nobody used. Each step may be done by several daemons at once, and again.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+
+from vproc.core.files import File, ObjectVersion
+from vproc.core.keys import manifest_key, run_prefix
+from vproc.core.leases import OrphanRun
+from vproc.core.manifest import Manifest
+from vproc.errors import TransientError
+from vproc.ports import Catalog, ObjectStore, Queue
+from vproc.telemetry import Metrics
+
+SWEEP_EVERY_S = 60.0
+PENDING_GRACE_S = 24 * 3600.0
+DEPTH_EVERY_BUSY_S = 60.0
+DEPTH_EVERY_IDLE_S = 360.0
+BATCH = 100
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Janitor:
+    """Sweeps once a minute, and soon after a job ended."""
+
+    def __init__(self, *, catalog: Catalog, raw: ObjectStore, processed: ObjectStore, queue: Queue, metrics: Metrics) -> None:
+        self._catalog = catalog
+        self._raw = raw
+        self._processed = processed
+        self._queue = queue
+        self._metrics = metrics
+        self._woken = anyio.Event()
+        self._depth_due = 0.0
+        self._busy = False
+
+    def wake(self) -> None:
+        """A job ended: there may be something to sweep."""
+        self._busy = True
+        self._woken.set()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Sweep until cancelled. A dependency that is away is tried again at the next round."""
+        task_status.started()
+        while True:
+            self._woken = anyio.Event()  # before the sweep: a job that ends meanwhile asks for another
+            try:
+                await self.sweep()
+                await self._observe_depth()
+            except TransientError as error:
+                log.warning("sweep_broken_off", error=error.detail)
+            with anyio.move_on_after(SWEEP_EVERY_S):
+                await self._woken.wait()
+
+    async def sweep(self) -> None:
+        """One round."""
+        for file in await self._catalog.pending_raw_deletes(limit=BATCH):
+            await self._delete_raw(file)
+        if expired := await self._catalog.expire_pending(grace_s=PENDING_GRACE_S):
+            self._done("pending_expired", expired, files=expired)
+        for run in await self._catalog.orphan_runs(limit=BATCH):
+            await self._sweep_run(run)
+
+    async def _delete_raw(self, file: File) -> None:
+        if file.etag is None:
+            raise AssertionError("a completed file has an ETag")
+        version = ObjectVersion(file.bucket, file.key, file.etag, file.size_bytes or 0, file.version_id)
+        try:
+            deleted = await self._raw.delete(version)
+        except TransientError as error:
+            log.warning("raw_delete_postponed", file_id=str(file.file_id), error=error.detail)
+            return
+        await self._catalog.raw_deleted(file.file_id)
+        self._done("raw_deleted", 1, file_id=str(file.file_id), replaced=not deleted)
+
+    async def _sweep_run(self, run: OrphanRun) -> None:
+        """Remove a loser's outputs. The manifest has the last word on who lost, whatever the catalog says."""
+        body = await self._processed.get(manifest_key(run.file_id))
+        if body is None or Manifest.from_json(body).run_id != run.run_id:
+            removed = await self._processed.delete_prefix(run_prefix(run.file_id, run.run_id))
+            self._done("run_swept", 1, file_id=str(run.file_id), run_id=run.run_id, objects=removed)
+        await self._catalog.run_swept(run)
+
+    async def _observe_depth(self) -> None:
+        """The queue's gauges: seldom, since each reading is a paid request."""
+        now = monotonic()
+        if now < self._depth_due:
+            return
+        depths = await self._queue.depths()
+        for queue, depth in depths.items():
+            self._metrics.queue_messages.labels(queue, "visible").set(depth.visible)
+            self._metrics.queue_messages.labels(queue, "in_flight").set(depth.in_flight)
+            self._metrics.queue_messages.labels(queue, "delayed").set(depth.delayed)
+        self._busy = self._busy or depths["main"].visible > 0
+        self._depth_due = now + (DEPTH_EVERY_BUSY_S if self._busy else DEPTH_EVERY_IDLE_S)
+        self._busy = False
+
+    def _done(self, action: str, count: int, **fields: object) -> None:
+        self._metrics.janitor_actions.labels(action).inc(count)
+        log.info(action, **fields)

@@ -1,0 +1,135 @@
+"""Keeps a message invisible and its job's lease alive, for as long as somebody works on it.
+
+The catalog's lease is the authority and ends no later than the message's visibility: every extension asks SQS first, and
+gives the lease what is left of that answer. When the lease is lost, or cannot be proved held, or the owner cancels,
+`Keeper.run` raises, which ends the job beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+import anyio
+import structlog
+
+from vproc.core.files import Stage
+from vproc.core.leases import Lease, LeaseView
+from vproc.errors import CancelledByOwnerError, LeaseLostError, UnavailableError
+from vproc.ports import Catalog, Message, Queue
+from vproc.telemetry import Metrics
+
+REPORT_EVERY_S = 1.0
+RETRY_EVERY_S = 0.5
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Progress:
+    """Where a job stands. Written by the pipeline, read by the keeper, which writes it to the catalog."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.DOWNLOAD
+        self.fraction = 0.0
+
+    def reach(self, stage: Stage, fraction: float) -> None:
+        """Go on; never backwards."""
+        self.stage = stage
+        self.fraction = max(self.fraction, min(1.0, fraction))
+
+
+class Keeper:
+    """Holds one delivery from its receive on. ``receipts`` are the newest handles of every message that names this job."""
+
+    def __init__(
+        self,
+        message: Message,
+        *,
+        queue: Queue,
+        catalog: Catalog,
+        visibility_timeout_s: int,
+        metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.receipts = {message.message_id: message.receipt_handle}
+        self._queue = queue
+        self._catalog = catalog
+        self._visibility_timeout_s = visibility_timeout_s
+        self._metrics = metrics
+        self._clock = clock
+        # The lease ends this much before the visibility that it was taken from: the way of one answer.
+        self._margin_s = min(1.0, visibility_timeout_s * 0.1)
+        self._proved_until = message.asked_at + visibility_timeout_s
+        self._next_beat = message.asked_at + visibility_timeout_s / 3
+
+    def lease_ttl_s(self) -> float:
+        """What a lease taken now may last."""
+        return self._proved_until - self._clock() - self._margin_s
+
+    async def ensure_fresh(self) -> None:
+        """Extend the message if its visibility is due, so that a lease taken next has time to live."""
+        if self._clock() >= self._next_beat:
+            self._proved_until = await self._extend_messages()
+
+    async def run(self, lease: Lease, progress: Progress) -> None:
+        """Keep both alive until cancelled. Raises `LeaseLostError` or `CancelledByOwnerError`."""
+        while True:
+            until_beat = self._next_beat - self._clock()
+            await anyio.sleep(max(0.05, min(REPORT_EVERY_S, until_beat)))
+            if self._clock() >= self._next_beat:
+                await self._beat(lease)
+            else:
+                await self._report(lease, progress)
+
+    async def confirm(self, lease: Lease, progress: Progress) -> None:
+        """Prove now that the lease is held: a process that was stopped and went on may not know yet that it lost it.
+        Raises `LeaseLostError`, or `UnavailableError` where that cannot be told."""
+        if self.lease_ttl_s() <= 0:
+            raise LeaseLostError("the lease ran out")
+        self._adopt(await self._catalog.report(lease, progress=progress.fraction, stage=progress.stage))
+
+    async def _report(self, lease: Lease, progress: Progress) -> None:
+        try:
+            view = await self._catalog.report(lease, progress=progress.fraction, stage=progress.stage)
+        except UnavailableError:
+            return  # whether the lease can still be proved is the heartbeat's to say
+        self._adopt(view)
+
+    async def _beat(self, lease: Lease) -> None:
+        """Extend both, trying again until what was proved runs out."""
+        while True:
+            budget_s = self.lease_ttl_s()
+            if budget_s <= 0:
+                self._metrics.heartbeats.labels("lost").inc()
+                raise LeaseLostError("neither the queue nor the catalog confirmed the lease before it ran out")
+            try:
+                with anyio.fail_after(budget_s):
+                    proved_until = await self._extend_messages()
+                    view = await self._catalog.renew(lease, ttl_s=proved_until - self._clock() - self._margin_s)
+            except (UnavailableError, TimeoutError) as error:
+                self._metrics.heartbeats.labels("error").inc()
+                log.warning("heartbeat_failed", file_id=str(lease.file_id), error=str(error))
+                await anyio.sleep(min(RETRY_EVERY_S, max(0.0, self.lease_ttl_s())))
+                continue
+            except LeaseLostError:
+                self._metrics.heartbeats.labels("lost").inc()
+                raise
+            self._proved_until = proved_until
+            self._metrics.heartbeats.labels("ok").inc()
+            self._adopt(view)
+            return
+
+    async def _extend_messages(self) -> float:
+        """Extend every handle; until when that holds. A handle that no longer holds is no lost lease while the row is
+        ours: whoever received the message in the meantime leaves us its newer one there."""
+        asked_at = self._clock()
+        for message_id, handle in tuple(self.receipts.items()):
+            if not await self._queue.extend(handle, timeout_s=self._visibility_timeout_s):
+                log.info("receipt_handle_outdated", message_id=message_id)
+        self._next_beat = asked_at + self._visibility_timeout_s / 3
+        return asked_at + self._visibility_timeout_s
+
+    def _adopt(self, view: LeaseView) -> None:
+        self.receipts.update(view.receipts)
+        if view.cancel_requested:
+            raise CancelledByOwnerError

@@ -1,0 +1,191 @@
+"""ffprobe and ffmpeg at work: probing, encoding with progress, checking what came out. What to run, and what an end means,
+is decided in `core`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+import structlog
+
+from vproc.core.command import decode_check_argv
+from vproc.core.container import Container
+from vproc.core.exits import encoder_failure
+from vproc.core.media import MediaInfo
+from vproc.core.plan import OutputKind, Plan, PlannedOutput
+from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
+from vproc.core.progress import ProgressParser
+from vproc.core.verify import Verdict, check_decode, check_end, check_output, check_picture
+from vproc.errors import ConfigError, ErrorCode, RejectedError, TransientError, UnavailableError
+from vproc.ports import ProcessLimits, Runner
+from vproc.settings import GIB, Settings
+
+PICTURE_HEAD_BYTES = 65536
+_VERSION = re.compile(r"^ffmpeg version (\S+)", re.MULTILINE)
+
+_PROBE_LIMITS = ProcessLimits(wall_s=20, cpu_s=10, memory_bytes=GIB, output_bytes=1024, directory_bytes=1 << 62)
+_ENCODE_MEMORY_BYTES = 8 * GIB
+_ENCODE_CORES = 64
+"""Processor time is bounded by wall time on so many cores: a bound for a runaway, not a budget."""
+_SLACK_BYTES = GIB // 4
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encode said of itself."""
+
+    stderr: str
+    out_time_s: float
+    wall_s: float
+
+
+class MediaTools:
+    """ffmpeg and ffprobe through a `Runner`, with the limits of this daemon."""
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        ffmpeg: str,
+        ffprobe: str,
+        version: str,
+        max_pixels: int,
+        job_timeout_s: float,
+        stall_timeout_s: float,
+    ) -> None:
+        self.ffmpeg = ffmpeg
+        self.version = version
+        self._runner = runner
+        self._ffprobe = ffprobe
+        self._max_pixels = max_pixels
+        self._job_timeout_s = job_timeout_s
+        self._stall_timeout_s = stall_timeout_s
+
+    async def probe(self, source: Path, container: Container, *, cwd: Path) -> MediaInfo:
+        """What a file holds. Raises `RejectedError` for one that cannot be read."""
+        argv = ffprobe_argv(self._ffprobe, source, container, max_pixels=self._max_pixels)
+        result = await self._runner.run(argv, cwd=cwd, limits=_PROBE_LIMITS)
+        if result.stopped is not None:
+            raise RejectedError(ErrorCode.CORRUPT_MEDIA, f"the file cannot be read within its limits ({result.stopped.value})")
+        if result.returncode != 0:
+            raise probe_failure(result.returncode, result.stderr)
+        return parse_probe(result.stdout)
+
+    async def encode(self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None]) -> Encoded:
+        """Run the plan's command. ``on_progress`` hears fractions from 0 to 1. Raises what its end stands for."""
+        parser = ProgressParser(plan.duration_s)
+
+        def on_line(line: str) -> bool:
+            news = parser.feed(line)
+            if news:
+                on_progress(parser.fraction)
+            return news
+
+        largest = plan.estimated_bytes * 3 + _SLACK_BYTES
+        limits = ProcessLimits(
+            wall_s=self._job_timeout_s,
+            cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
+            memory_bytes=_ENCODE_MEMORY_BYTES,
+            output_bytes=largest,
+            directory_bytes=source_bytes + largest,
+            stall_s=self._stall_timeout_s,
+        )
+        result = await self._runner.run(plan.argv, cwd=cwd, limits=limits, on_line=on_line)
+        stopped = result.stopped.value if result.stopped else None
+        failure = encoder_failure(returncode=result.returncode, stderr=result.stderr, stopped=stopped)
+        if failure is not None:
+            log.info("encoder_failed", code=failure.code.value, returncode=result.returncode, stderr=result.stderr[-2000:])
+            raise failure
+        return Encoded(result.stderr, parser.out_time_s, result.wall_s)
+
+    async def verify(self, plan: Plan, encoded: Encoded, *, cwd: Path) -> Verdict:
+        """Judge every output by what it turned out to be; ffmpeg's exit code proves nothing."""
+        verdict = check_end(encoded.stderr, out_time_s=encoded.out_time_s, limit_s=plan.limit_s)
+        copied = False
+        for output in plan.outputs:
+            if output.is_media:
+                verdict |= check_output(output, await self._probe_output(output, cwd))
+                copied = copied or output.rendition == "copy"
+            else:
+                await self._check_pictures(output)
+        media = [output for output in plan.outputs if output.is_media]
+        if media:
+            limits = ProcessLimits(
+                wall_s=self._job_timeout_s,
+                cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
+                memory_bytes=_ENCODE_MEMORY_BYTES,
+                output_bytes=1024,
+                directory_bytes=1 << 62,
+            )
+            result = await self._runner.run(decode_check_argv(self.ffmpeg, media), cwd=cwd, limits=limits)
+            verdict |= check_decode(result.returncode, result.stderr, copied=copied)
+        return verdict
+
+    async def _probe_output(self, output: PlannedOutput, cwd: Path) -> MediaInfo:
+        container = Container.MATROSKA if output.path.suffix in {".mkv", ".webm"} else Container.MOV
+        try:
+            return await self.probe(output.path, container, cwd=cwd)
+        except RejectedError as error:
+            # Not the input is at fault here, but what we made of it.
+            raise TransientError(ErrorCode.OUTPUT_INVALID, f"the output {output.rendition}: {error.detail}") from error
+
+    async def _check_pictures(self, output: PlannedOutput) -> None:
+        """Sheets after the first may be missing: the source was shorter than it declared."""
+        for path in output.paths if output.kind is OutputKind.POSTER else existing(output):
+            check_picture(output, await anyio.to_thread.run_sync(_head, path))
+        if not output.path.exists():
+            raise TransientError(ErrorCode.OUTPUT_INVALID, f"the output {output.rendition} was not written")
+
+
+def existing(output: PlannedOutput) -> tuple[Path, ...]:
+    """The files of an output that were written."""
+    return tuple(path for path in output.paths if path.exists())
+
+
+def _head(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        return file.read(PICTURE_HEAD_BYTES)
+
+
+async def find_tools(settings: Settings, runner: Runner, *, cwd: Path) -> MediaTools:
+    """The programs that the settings name, seen to run. Raises `ConfigError` where one is missing or does not answer."""
+    ffmpeg = _find_program("VPROC_FFMPEG", settings.ffmpeg)
+    ffprobe = _find_program("VPROC_FFPROBE", settings.ffprobe)
+    return MediaTools(
+        runner=runner,
+        ffmpeg=ffmpeg,
+        ffprobe=ffprobe,
+        version=await _version(runner, "VPROC_FFMPEG", ffmpeg, cwd=cwd),
+        max_pixels=settings.max_pixels,
+        job_timeout_s=settings.job_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+    )
+
+
+def _find_program(variable: str, name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigError(
+            f"{variable}: no program {name!r} on this machine; takes the path of one (Debian: apt-get install ffmpeg)"
+        )
+    return found
+
+
+async def _version(runner: Runner, variable: str, program: str, *, cwd: Path) -> str:
+    try:
+        result = await runner.run([program, "-hide_banner", "-version"], cwd=cwd, limits=_PROBE_LIMITS)
+    except UnavailableError as error:
+        raise ConfigError(f"{variable}: {error.detail}") from error
+    match = _VERSION.search(result.stdout.decode(errors="replace"))
+    if result.returncode != 0 or match is None:
+        raise ConfigError(f"{variable}: {program} does not answer like ffmpeg (exit code {result.returncode})")
+    return match[1]

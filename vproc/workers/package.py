@@ -1,0 +1,249 @@
+"""From encoded files to the objects that are published: segments cut out of them, playlists, metadata. Nothing is sent here.
+
+Runs in a thread: it reads and hashes files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vproc.core.dash import dash_manifest
+from vproc.core.fmp4 import TrackIndex, index_track
+from vproc.core.manifest import MEDIA_TYPES, OutputKind
+from vproc.core.media import MediaInfo
+from vproc.core.plan import OutputKind as PlannedKind
+from vproc.core.plan import Plan, PlannedOutput
+from vproc.core.playlist import Rendition, average_bps, master_playlist, media_playlist, segment_name
+from vproc.core.sprite import sprite_vtt
+from vproc.ports import FileSlice
+from vproc.workers.media import existing
+
+_CHUNK_BYTES = 1024 * 1024
+_MEDIA_TYPE_OF_SUFFIX = {
+    ".mp4": "video/mp4",
+    ".m4a": "audio/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+}
+ENTRY_FOLDER = "entry/"
+"""Under the run: the bytes of the fixed entry points, whose links are relative to the file's own prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object to publish. ``path`` is below the run's prefix. ``facts`` are what the manifest says of it beside."""
+
+    kind: OutputKind
+    path: str
+    content_type: str
+    body: FileSlice | bytes
+    facts: dict[str, Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.size_bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hex."""
+        return hashlib.sha256(self.body).hexdigest() if isinstance(self.body, bytes) else self.body.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """All objects of a run. ``entries`` maps the name of a fixed entry point to the path of the object that it copies."""
+
+    items: tuple[Item, ...]
+    entries: dict[str, str]
+
+
+def build_package(plan: Plan, info: MediaInfo, *, run_id: str, metadata: dict[str, Any], damaged: bool) -> Package:
+    """Cut, hash and describe. Raises `TransientError` ``output_invalid`` for a track that is not what ffmpeg should write."""
+    builder = _Builder(run_id)
+    for output in plan.outputs:
+        builder.add(output)
+    builder.add_manifests(info)
+    if plan.sprite is not None:
+        builder.add_sprite_vtt(lambda uri, sheets: sprite_vtt(plan.sprite, uri, sheets=sheets) if plan.sprite else "")
+    builder.add_metadata({**metadata, "source": describe(info), "damaged": damaged})
+    return Package(tuple(builder.items), builder.entries)
+
+
+class _Builder:
+    def __init__(self, run_id: str) -> None:
+        self.items: list[Item] = []
+        self.entries: dict[str, str] = {}
+        self._run_id = run_id
+        self._videos: list[Rendition] = []
+        self._audio: Rendition | None = None
+        self._sheets: list[str] = []
+
+    def add(self, output: PlannedOutput) -> None:
+        """One encoded file, or the sheets of a sprite."""
+        match output.kind:
+            case PlannedKind.CMAF_VIDEO | PlannedKind.CMAF_AUDIO:
+                self._add_track(output)
+            case PlannedKind.SPRITE:
+                for path in existing(output):
+                    self._sheets.append(path.name)
+                    self._put(OutputKind.SPRITE, path.name, _whole(path), width=output.width, height=output.height)
+            case PlannedKind.POSTER:
+                self._put(OutputKind.POSTER, output.path.name, _whole(output.path), width=output.width, height=output.height)
+                self.entries["poster.jpg"] = output.path.name
+            case PlannedKind.VIDEO | PlannedKind.AUDIO:
+                self._add_file(output)
+
+    def _add_file(self, output: PlannedOutput) -> None:
+        body = _whole(output.path)
+        kind = OutputKind.VIDEO if output.kind is PlannedKind.VIDEO else OutputKind.AUDIO
+        content_type = _MEDIA_TYPE_OF_SUFFIX[output.path.suffix]
+        if kind is OutputKind.AUDIO:
+            content_type = content_type.replace("video/", "audio/")
+        bitrate = round(body.size_bytes * 8 / output.duration_s) if output.duration_s else None
+        self._put(
+            kind,
+            output.path.name,
+            body,
+            content_type=content_type,
+            name=output.rendition,
+            codec=output.codec,
+            width=output.width,
+            height=output.height,
+            bitrate_bps=bitrate,
+            duration_s=output.duration_s,
+        )
+
+    def _add_track(self, output: PlannedOutput) -> None:
+        """A fragmented file: its header, its segments, its playlist."""
+        folder = f"{output.rendition}/"
+        index, slices = _cut(output.path)
+        container = "video/mp4" if index.is_video else "audio/mp4"
+        self._put(OutputKind.INIT, f"{folder}init.mp4", slices[0], content_type=container, name=output.rendition)
+        for number, part in enumerate(slices[1:]):
+            self._put(OutputKind.SEGMENT, folder + segment_name(number), part, content_type=container, name=output.rendition)
+        playlist = media_playlist(index, segment_name, "init.mp4").encode()
+        self._put(
+            OutputKind.HLS_MEDIA,
+            f"{folder}playlist.m3u8",
+            playlist,
+            name=output.rendition,
+            codec=output.codec,
+            width=output.width,
+            height=output.height,
+            bitrate_bps=average_bps(index),
+            duration_s=round(index.shown_s, 3),
+        )
+        from_root = f"{self._run_id}/{folder}"
+        rendition = Rendition(
+            output.rendition, index, f"{from_root}playlist.m3u8", f"{from_root}init.mp4", f"{from_root}seg-$Number%05d$.m4s"
+        )
+        if index.is_video:
+            self._videos.append(rendition)
+        else:
+            self._audio = rendition
+
+    def add_manifests(self, info: MediaInfo) -> None:
+        """HLS's and DASH's own, where there are tracks."""
+        if not self._videos:
+            return
+        language = info.main_audio.language if info.main_audio else None
+        audio = self._audio
+        if audio is not None and language is not None:
+            audio = Rendition(audio.name, audio.index, audio.playlist_uri, audio.init_uri, audio.media_template, language)
+        self._entry(OutputKind.HLS, "master.m3u8", master_playlist(self._videos, audio).encode())
+        self._entry(OutputKind.DASH, "manifest.mpd", dash_manifest(self._videos, audio).encode())
+
+    def add_sprite_vtt(self, write: Callable[[Callable[[int], str], int], str]) -> None:
+        """The cues that point into the sheets."""
+        text = write(lambda sheet: f"{self._run_id}/{self._sheets[sheet]}", len(self._sheets))
+        self._entry(OutputKind.SPRITE_VTT, "sprite.vtt", text.encode())
+
+    def add_metadata(self, document: dict[str, Any]) -> None:
+        """What a program wants to know without asking the API."""
+        renditions = [
+            {"kind": item.kind.value, "path": f"{self._run_id}/{item.path}", "bytes": item.size_bytes} | _known(item.facts)
+            for item in self.items
+            if item.kind in {OutputKind.HLS_MEDIA, OutputKind.VIDEO, OutputKind.AUDIO}
+        ]
+        body = json.dumps({**document, "renditions": renditions}, indent=1, ensure_ascii=False).encode()
+        self._entry(OutputKind.METADATA, "metadata.json", body)
+
+    def _entry(self, kind: OutputKind, name: str, body: bytes) -> None:
+        self._put(kind, ENTRY_FOLDER + name, body)
+        self.entries[name] = ENTRY_FOLDER + name
+
+    def _put(
+        self, kind: OutputKind, path: str, body: FileSlice | bytes, *, content_type: str | None = None, **facts: Any
+    ) -> None:
+        self.items.append(Item(kind, path, content_type or MEDIA_TYPES[kind], body, facts))
+
+
+def describe(info: MediaInfo) -> dict[str, Any]:
+    """A source in the words of ``metadata.json``."""
+    video, audio = info.video, info.main_audio
+    return _known(
+        {
+            "container": str(info.container),
+            "duration_s": info.duration_s,
+            "bytes": info.size_bytes,
+            "bitrate_bps": info.bitrate_bps,
+            "video": _known(
+                {
+                    "codec": video.codec,
+                    "width": video.display_width,
+                    "height": video.display_height,
+                    "fps": round(float(video.fps), 3) if video.fps else None,
+                    "rotation": video.rotation or None,
+                    "pix_fmt": video.pix_fmt,
+                }
+            )
+            if video
+            else None,
+            "audio": _known(
+                {
+                    "codec": audio.codec,
+                    "channels": audio.channels,
+                    "sample_rate": audio.sample_rate,
+                    "language": audio.language,
+                }
+            )
+            if audio
+            else None,
+        }
+    )
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _whole(path: Path) -> FileSlice:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        return FileSlice(path, 0, size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _cut(path: Path) -> tuple[TrackIndex, list[FileSlice]]:
+    """The track's index; its header and its segments as slices, hashed in one pass."""
+    with path.open("rb") as file:
+
+        def read(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        index = index_track(read, path.stat().st_size)
+        places = [(0, index.init_bytes), *((segment.offset, segment.size) for segment in index.segments)]
+        return index, [FileSlice(path, offset, size, _digest(read, offset, size)) for offset, size in places]
+
+
+def _digest(read: Callable[[int, int], bytes], offset: int, size: int) -> str:
+    digest = hashlib.sha256()
+    for start in range(offset, offset + size, _CHUNK_BYTES):
+        digest.update(read(start, min(_CHUNK_BYTES, offset + size - start)))
+    return digest.hexdigest()

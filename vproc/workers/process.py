@@ -1,0 +1,345 @@
+"""The only code that starts, watches and ends children. What they may do is `workers.confinement`'s business; here a command
+line runs in a session of its own until it ends by itself, meets a limit, or is cancelled, and then nothing of it is left.
+
+There is no await between the fork and the code that ends the child, so no cancellation falls between. The child is awaited by its
+pidfd and reaped by ``wait4``, which alone tells its CPU time; asyncio's subprocesses lose it, and orphan a child that is
+cancelled while it starts (cpython#103847).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import structlog
+from anyio import CancelScope, Event, create_task_group, current_time, move_on_after, sleep, to_thread, wait_readable
+
+from vproc.errors import UnavailableError
+from vproc.ports import ProcessLimits, ProcessResult, StopReason
+from vproc.workers.streams import LineSplitter, Tail
+
+STDOUT_LIMIT_BYTES = 1024**2
+STDERR_KEPT_BYTES = 16 * 1024
+_READ_BYTES = 64 * 1024
+_WATCH_INTERVAL_S = 1.0
+_PIPES_GRACE_S = 1.0  # for a pipe that something outside the process group holds open
+_GROUP_GRACE_S = 2.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def run_process(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    limits: ProcessLimits,
+    on_line: Callable[[str], bool] | None = None,
+    grace_s: float = 2.0,
+    reap_s: float = 10.0,
+) -> ProcessResult:
+    """Run ``command`` (its program an absolute path) as `ports.Runner.run` says; ``cwd`` is only watched here, and entered by the
+    launcher. CPU, memory and file size are the launcher's to limit; wall, stall, directory and standard output are kept here.
+
+    Ending is TERM to the process group, ``grace_s``, KILL, and reaping within ``reap_s``, on every way out. Raises
+    `UnavailableError` where the child cannot be started, or outlives its KILL; and whatever ``on_line`` raises, the child ended.
+    """
+    with ExitStack() as fds:
+        child = _Child(command, env, fds)
+        try:
+            run = _Run(child, cwd=cwd, limits=limits, on_line=on_line, grace_s=grace_s, reap_s=reap_s)
+            return await run.to_its_end()
+        finally:
+            child.abandon()
+
+
+class _Child:
+    """A process that leads its own session and group, its pidfd, and the read ends of its standard output and error."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], fds: ExitStack) -> None:
+        self.usage: resource.struct_rusage | None = None
+        self.returncode: int | None = None
+        # exec accounts the peak of the memory it leaves behind to the child, and before exec that memory is ours.
+        self.inherited_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        with ExitStack() as ours:
+            try:
+                (self.stdout, out), (self.stderr, err) = (_pipe(fds, ours) for _ in range(2))
+                self.pid = os.posix_spawn(
+                    command[0],
+                    list(command),
+                    env,
+                    setsid=True,
+                    file_actions=[
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (os.POSIX_SPAWN_DUP2, out, 1),
+                        (os.POSIX_SPAWN_DUP2, err, 2),
+                    ],
+                )
+            except OSError as error:
+                raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise UnavailableError(f"a child cannot be watched: pidfd_open: {error.strerror}") from error
+        fds.callback(os.close, self._pidfd)
+
+    @property
+    def exited(self) -> bool:
+        """It ended, and its pid is still ours until `reap`."""
+        return os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    async def wait(self) -> None:
+        """Return when it has exited."""
+        await wait_readable(self._pidfd)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal every process of the group. Only before `reap`: until then the group's number cannot be another's."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def reap(self) -> None:
+        """Take the exit code and what it used. Only after it exited."""
+        _, status, self.usage = os.wait4(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+
+    async def group_gone(self) -> None:
+        """Return when nothing is left of the group, killed before: members are reaped by whoever inherits them, which is us
+        where we are a container's first process."""
+        with move_on_after(_GROUP_GRACE_S):
+            while self._group_stands():  # noqa: ASYNC110 - nothing tells when somebody else's children are reaped
+                await sleep(0.01)
+            return
+        _log.warning("process_group_remained", pgid=self.pid)
+
+    def _group_stands(self) -> bool:
+        with suppress(ChildProcessError):
+            os.waitpid(-self.pid, os.WNOHANG)
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    def abandon(self) -> None:
+        """Where it was not reaped (its ending was itself interrupted, or it does not die), do what needs no waiting."""
+        if self.usage is None:
+            self.signal_group(signal.SIGKILL)
+            if self.exited:
+                self.reap()
+
+
+def _pipe(kept: ExitStack, passed: ExitStack) -> tuple[int, int]:
+    """A pipe: its read end is closed with ``kept``, its write end with ``passed``."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    kept.callback(os.close, read_end)
+    passed.callback(os.close, write_end)
+    os.set_blocking(read_end, False)
+    return read_end, write_end
+
+
+class _Drain:
+    """Empties one pipe to its end, whatever becomes of the caller: a child that blocks on a full pipe cannot hear a TERM."""
+
+    def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
+        self._fd = fd
+        self._take = take
+        self._scope = CancelScope(shield=True)
+        self.ended = Event()
+
+    async def run(self) -> None:
+        with self._scope:
+            while True:
+                await wait_readable(self._fd)
+                try:
+                    data = os.read(self._fd, _READ_BYTES)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    break
+                self._take(data)
+        self.ended.set()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+
+class _Run:
+    """One child from its start to its end."""
+
+    def __init__(
+        self,
+        child: _Child,
+        *,
+        cwd: Path,
+        limits: ProcessLimits,
+        on_line: Callable[[str], bool] | None,
+        grace_s: float,
+        reap_s: float,
+    ) -> None:
+        self._child = child
+        self._cwd = cwd
+        self._limits = limits
+        self._on_line = on_line
+        self._grace_s = grace_s
+        self._reap_s = reap_s
+        self._begun = self._news_at = current_time()
+        self._awaiting = CancelScope()
+        self._reason: StopReason | None = None
+        self._failure: Exception | None = None
+        self._seen_peak_bytes = 0
+        self._stdout = bytearray()
+        self._lines = LineSplitter(self._hear)
+        self._stderr = Tail(STDERR_KEPT_BYTES)
+
+    async def to_its_end(self) -> ProcessResult:
+        take = self._capture if self._on_line is None else self._lines.feed
+        drains = (_Drain(self._child.stdout, take), _Drain(self._child.stderr, self._stderr.feed))
+        async with create_task_group() as group:
+            for drain in drains:
+                group.start_soon(drain.run, name="drain")
+            group.start_soon(self._watch_clock, name="clock")
+            group.start_soon(self._watch_directory, name="directory")
+            try:
+                with self._awaiting:
+                    await self._child.wait()
+            finally:
+                with CancelScope(shield=True):
+                    await self._end()
+                    with move_on_after(_PIPES_GRACE_S):
+                        for drain in drains:
+                            await drain.ended.wait()
+                for drain in drains:
+                    drain.cancel()
+            group.cancel_scope.cancel()
+        self._lines.flush()
+        return await self._result()
+
+    async def _end(self) -> None:
+        """End what still runs, and reap it. A full disk is not given time to grow fuller."""
+        child = self._child
+        if not child.exited and self._reason is not StopReason.DIRECTORY:
+            child.signal_group(signal.SIGTERM)
+            with move_on_after(self._grace_s):
+                await child.wait()
+        child.signal_group(signal.SIGKILL)
+        with move_on_after(self._reap_s):
+            await child.wait()
+            child.reap()
+            await child.group_gone()
+        if child.usage is None:
+            _log.error("process_unreaped", pid=child.pid, waited_s=self._reap_s)
+
+    async def _result(self) -> ProcessResult:
+        child = self._child
+        if child.usage is None or child.returncode is None:
+            raise UnavailableError(f"process {child.pid} does not die: it hangs in the kernel, most likely on a disk")
+        if self._failure:
+            raise self._failure
+        if self._reason is None:
+            # What it wrote since the last look.
+            await to_thread.run_sync(self._weigh, 0)
+        peak = child.usage.ru_maxrss * 1024
+        return ProcessResult(
+            returncode=child.returncode,
+            stdout=bytes(self._stdout),
+            stderr=self._stderr.text(),
+            wall_s=current_time() - self._begun,
+            cpu_s=child.usage.ru_utime + child.usage.ru_stime,
+            peak_memory_bytes=peak if peak > child.inherited_peak_bytes else self._seen_peak_bytes or peak,
+            stopped=self._reason,
+        )
+
+    def _stop(self, reason: StopReason) -> None:
+        self._reason = self._reason or reason
+        self._awaiting.cancel()
+
+    async def _watch_clock(self) -> None:
+        while True:
+            now = current_time()
+            wall_left = self._begun + self._limits.wall_s - now
+            stall_left = math.inf if self._limits.stall_s is None else self._news_at + self._limits.stall_s - now
+            if wall_left <= 0 or stall_left <= 0:
+                self._stop(StopReason.WALL if wall_left <= 0 else StopReason.STALL)
+                return
+            await sleep(min(wall_left, stall_left))
+
+    async def _watch_directory(self) -> None:
+        while self._reason is None:
+            await to_thread.run_sync(self._look, abandon_on_cancel=True)
+            if self._reason is not None:
+                self._awaiting.cancel()
+                return
+            await sleep(_WATCH_INTERVAL_S)
+
+    def _look(self) -> None:
+        """In a thread: how much the directory holds and how much memory the child has used so far."""
+        self._seen_peak_bytes = max(self._seen_peak_bytes, _peak_memory_bytes(self._child.pid))
+        self._weigh(_unlinked_bytes(self._child.pid))
+
+    def _weigh(self, unlinked_bytes: int) -> None:
+        if directory_bytes(self._cwd) + unlinked_bytes > self._limits.directory_bytes:
+            self._reason = self._reason or StopReason.DIRECTORY
+
+    def _capture(self, data: bytes) -> None:
+        self._news_at = current_time()
+        room = STDOUT_LIMIT_BYTES - len(self._stdout)
+        self._stdout += data[:room]
+        if len(data) > room:
+            self._stop(StopReason.STDOUT)
+
+    def _hear(self, line: str) -> None:
+        if self._on_line is None or self._failure:
+            return
+        try:
+            if self._on_line(line):
+                self._news_at = current_time()
+        except Exception as error:  # noqa: BLE001 - raised to the caller once the child is ended
+            self._failure = error
+            self._awaiting.cancel()
+
+
+def directory_bytes(path: Path) -> int:
+    """The sizes of all files under a directory together. Files that vanish meanwhile, and links, count nothing."""
+    total = 0
+    pending = [os.fspath(path)]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        pending.append(entry.path)
+                    elif stat.S_ISREG(found.st_mode):
+                        total += max(found.st_size, found.st_blocks * 512)
+    return total
+
+
+def _unlinked_bytes(pid: int) -> int:
+    """The sizes of files that a process holds open though no name is left of them."""
+    total = 0
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found = entry.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                    total += max(found.st_size, found.st_blocks * 512)
+    return total
+
+
+def _peak_memory_bytes(pid: int) -> int:
+    """The largest resident size of a running process so far; 0 where it has none any more."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
