@@ -6,6 +6,7 @@ What a route does stands in `vproc.api`. Nothing here opens a client: every part
 from __future__ import annotations
 
 import errno
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 import anyio
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from vproc.api import downloads, events, operations, pages, uploads
 from vproc.api.body import refuse_encoded
@@ -102,6 +104,7 @@ async def serve_app(
         handle_signals=False,
         handler_cancellation=True,
         access_log=None,
+        logger=_server_log(),
         keepalive_timeout=_KEEPALIVE_S,
         shutdown_timeout=shutdown_timeout_s,
         auto_decompress=False,
@@ -118,6 +121,22 @@ async def serve_app(
     finally:
         with anyio.CancelScope(shield=True):
             await runner.cleanup()
+
+
+def _server_log() -> logging.Logger:
+    """The server's own log, without requests that are no HTTP: aiohttp tells each at length, with what was in it."""
+    server_log = logging.Logger("vproc.http.server")  # noqa: LOG001 - a shared one would gather a filter for each server
+    server_log.parent = logging.getLogger()
+    server_log.addFilter(_readable)
+    return server_log
+
+
+def _readable(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.debug("request_unreadable", reason=type(error).__name__)
+    return False
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
@@ -188,6 +207,7 @@ def _route_of(request: web.Request) -> Route | None:
 async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:
     if (request_id := request.get(REQUEST_ID)) is not None:
         response.headers["X-Request-ID"] = request_id
+    response.headers[hdrs.SERVER] = "vproc"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

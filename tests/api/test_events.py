@@ -38,7 +38,7 @@ class Stream:
     async def next(self) -> Event | None:
         """The next event; None when the stream ended."""
         fields: dict[str, str] = {}
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             async for raw in self.response.content:
                 line = raw.decode().rstrip("\r\n")
                 if line and not line.startswith(":"):
@@ -178,14 +178,15 @@ async def test_a_drain_breaks_the_stream_off_without_an_end(tmp_path: Path) -> N
 
 
 async def test_closing_the_server_ends_streams_at_once(tmp_path: Path) -> None:
+    """Long before the shutdown timeout, which no outer timeout could cut short."""
     async with aiohttp.ClientSession() as session:
-        async with running_api(tmp_path) as api:
+        async with running_api(tmp_path, shutdown_timeout_s=60) as api:
             file = await api.given.pending()
             response = await session.get(f"{api.url}/upload/{file.file_id}/events")
             stream = Stream(response)
             await stream.next()
             begun = anyio.current_time()
-        assert anyio.current_time() - begun < 1.5, "the shutdown timeout of 2 s was not waited for"
+        assert anyio.current_time() - begun < 30
         assert await stream.rest() == []
         response.close()
 
@@ -196,7 +197,7 @@ async def test_a_reader_that_hangs_up_ends_its_handler(tmp_path: Path) -> None:
         async with opened(api, file.file_id) as stream:
             await stream.next()
             stream.response.close()
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await api.until("vproc_http_requests_total", route="/upload/{file_id}/events", method="GET", status="499")
         assert api.catalog._hub._waiting == {}, "nobody waits for that file any more"
 
@@ -208,7 +209,7 @@ async def test_a_reader_that_vanishes_in_the_middle_leaves_nothing(tmp_path: Pat
         async with socket:
             await socket.send(f"GET /upload/{file.file_id}/events HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             assert b"200 OK" in await socket.receive()
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await api.until("vproc_http_requests_total", route="/upload/{file_id}/events", method="GET", status="499")
         assert (await api.status(file.file_id))["processing_status"] == "pending"
 
@@ -230,7 +231,7 @@ async def test_a_catalog_that_is_away_for_a_moment_does_not_end_the_stream(
 
             monkeypatch.setattr(api.catalog, "get", away)
             await api.catalog.request_cancel(file.file_id)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await asked.wait()
             events = await stream.rest()
     assert [event.name for event in events] == ["status", "end"]

@@ -455,7 +455,7 @@ async def test_a_retry_goes_to_its_end_although_its_client_hangs_up(tmp_path: Pa
             tasks.cancel_scope.cancel()
         await api.get("/healthz")  # the server has heard of it by now
         pause.release()
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while not (messages := await api.queue.receive(max_messages=1, wait_s=1)):
                 pass
             await api.until("vproc_http_requests_total", route="/upload/{file_id}/retry", method="POST", status="499")
@@ -506,6 +506,9 @@ async def test_a_newer_upload_under_a_dropped_key_is_another_file_and_stands(tmp
         lease = await api.given.leased(uuid4(), version=first)
         await api.catalog.fail(lease, CORRUPT, Outcome.REJECTED, FIGURES)
         api.raw.upload("inbox/a.mp4", b"second")
+        again = await api.ask("POST", f"/upload/{lease.file_id}/retry")
+        fetched = await api.get(f"/upload/{lease.file_id}/download/original")
+        assert (again.status, fetched.status) == (409, 404), "neither processed nor given away under the first one's name"
         assert (await api.ask("DELETE", f"/upload/{lease.file_id}")).status == 204
         assert api.raw.body("inbox/a.mp4") == b"second"
         other = await api.given.leased(uuid4(), version=api.raw.upload("inbox/b.mp4", b"b"))

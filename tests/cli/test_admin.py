@@ -76,7 +76,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         *("config", "profiles", "healthcheck", "version"),
     ):
         assert f"\n  {name} " in shown
-    assert "..." not in shown
+    assert "..." not in shown.partition("Commands:")[2]
     assert "75 a dependency is away at the start" in " ".join(shown.split())
 
 
@@ -91,7 +91,6 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         (UnavailableError("the database is away"), 75, "vproc: the database is away\n"),
         (RejectedError(ErrorCode.TOO_LARGE, "too\nlarge"), 1, "vproc: too large\n"),
         (KeyboardInterrupt(), 130, "vproc: interrupted\n"),
-        (BrokenPipeError(), 0, ""),
     ],
 )
 def test_an_expected_error_is_a_line_and_a_code(error: BaseException, code: int, said: str) -> None:
@@ -209,7 +208,6 @@ def test_serve_runs_the_daemon_with_the_environments_settings(monkeypatch: pytes
         return 7
 
     monkeypatch.setattr(daemon, "run", fake_run)
-    monkeypatch.setattr("vproc.telemetry.configure_logging", lambda *_: None)
     assert run("serve", **REQUIRED, VPROC_PORT="1234").exit_code == 7
     assert given[0].port == 1234
 
@@ -219,6 +217,5 @@ def test_serve_without_its_queue_is_exit_75(monkeypatch: pytest.MonkeyPatch) -> 
         raise DependencyError(f"{settings.queue_url} does not answer")
 
     monkeypatch.setattr(daemon, "run", fake_run)
-    monkeypatch.setattr("vproc.telemetry.configure_logging", lambda *_: None)
     result = run("serve", **REQUIRED)
     assert (result.exit_code, result.stderr) == (75, "vproc: http://queue/q does not answer\n")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from aiohttp import ClientSession
 from click.testing import CliRunner, Result
 
 from vproc import daemon
@@ -41,7 +42,6 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
         return 3
 
     monkeypatch.setattr(daemon, "run", look)
-    monkeypatch.setattr("vproc.telemetry.configure_logging", lambda *_: None)
     # What the command does to this process's environment is undone.
     monkeypatch.setattr(os, "environ", os.environ.copy())
     return found
@@ -131,7 +131,8 @@ def test_the_embedded_store_answers_while_the_daemon_runs(looked: Looked, monkey
 
     async def ask(settings: Settings, *, on_ready: Any) -> int:
         looked.environment = dict(os.environ)
-        with urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/{settings.raw_bucket}") as answer:
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/{settings.raw_bucket}"
+        async with ClientSession() as session, session.get(url) as answer:
             looked.store_answers = answer.status
         return 0
 

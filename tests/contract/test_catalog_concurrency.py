@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from itertools import cycle
@@ -140,12 +141,15 @@ async def test_reader_does_not_wait_for_a_writer(catalog: SqlCatalog, given: Giv
     assert (await given.read(file.file_id)).progress == 0.5
 
 
-async def test_cancelled_calls_leave_the_catalog_whole(catalog: SqlCatalog, given: Given) -> None:
-    """Calls cut off at any await are applied wholly or not at all, and give every connection back."""
+async def test_cancelled_calls_leave_the_catalog_whole(
+    catalog: SqlCatalog, given: Given, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls cut off at any await are applied wholly or not at all, and leave no connection and no task behind."""
     file = await given.pending()
     for turn in range(60):
         async with anyio.create_task_group() as group:
-            group.start_soon(catalog.claim, claim_request(file.file_id, ttl_s=-1, max_attempts=999))
+            for _ in range(3):
+                group.start_soon(catalog.claim, claim_request(file.file_id, ttl_s=-1, max_attempts=999))
             group.start_soon(catalog.get, file.file_id)
             for _ in range(turn):
                 await anyio.lowlevel.checkpoint()
@@ -155,6 +159,9 @@ async def test_cancelled_calls_leave_the_catalog_whole(catalog: SqlCatalog, give
     assert [row["outcome"] for row in await given.rows("transactions")].count(Outcome.RUNNING) <= 1
     results = await _together(*(lambda: catalog.create(new_file()) for _ in range(20)))
     assert not [result for result in results if isinstance(result, Exception)]
+    assert catalog._database._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_foreign_errors_stay_inside(catalog: SqlCatalog) -> None:

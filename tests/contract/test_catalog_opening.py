@@ -24,7 +24,7 @@ from vproc.core.files import Status
 from vproc.db.catalog import open_catalog
 from vproc.db.clock import database_time
 from vproc.db.engine import Database, build_engine, connected
-from vproc.db.migrate import MIGRATIONS, migrate, pending_migration, upgrade
+from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, migrate, pending_migration, upgrade
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
@@ -81,6 +81,18 @@ async def test_migration_runs_once(empty_url: str, tmp_path: Path, monkeypatch: 
     async with open_catalog(empty_url) as catalog:
         await Given(catalog).pending()
     assert await migrate(empty_url) == ()
+
+
+async def test_migration_that_waits_can_be_given_up(postgres: PostgresServer) -> None:
+    """Another's migration holds the lock for long: an operator's interrupt ends the waiting, and nothing was done."""
+    url = postgres.url(postgres.create_database())
+    async with connected(url) as engine, Database(engine).write() as connection:
+        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        with anyio.fail_after(30), anyio.move_on_after(0.5) as scope:
+            await migrate(url)
+        assert scope.cancelled_caught
+        assert await pending_migration(engine) == "0001"
+    assert await migrate(url) == HEAD
 
 
 async def test_older_program_goes_on_beside_a_newer_schema(url: str) -> None:

@@ -18,7 +18,7 @@ DOWNLOAD = re.compile(
     r"(extra-)?index-url|\"resolved\"\s*:\s*\"http|registry\s*[=:]\s*[\"'{]?\s*https?:"
     r"|https?://[^\" ]*\.(whl|tar\.gz|tgz)\b|files\.pythonhosted"
 )
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|Users)/|(?<![\w./])/home/[a-z]\w*/")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|Users)/")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 LOCKS = ("requirements.lock", "requirements-test.lock", "scripts/clips.lock", "scripts/node.lock")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +81,7 @@ class RunningApi:
     async def ask(self, method: str, path: str, **options: Any) -> Answered:
         """One request, read whole."""
         async with self.session.request(method, f"{self.url}{path}", **options) as response:
-            return Answered(response.status, dict(response.headers), await response.read())
+            return Answered(response.status, response.headers, await response.read())
 
     async def get(self, path: str, **options: Any) -> Answered:
         """GET."""
@@ -116,16 +116,14 @@ async def running_api(
     *,
     identity: Any = None,
     limits: Limits | None = None,
-    new_id: Callable[[], UUID] | None = None,
-    checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
+    shutdown_timeout_s: float = 2.0,
 ) -> AsyncIterator[RunningApi]:
     """An API on a port of its own, with its catalog in that folder."""
     raw, processed, queue, presigner = MemoryStore("raw"), MemoryStore("processed"), MemoryQueue(), MemoryPresigner()
     metrics, draining = Metrics(CollectorRegistry()), anyio.Event()
     async with open_catalog(f"sqlite+aiosqlite:///{folder}/catalog.db") as catalog:
-        readiness = ReadinessChecks(
-            checks or {"queue": queue.check, "raw_bucket": raw.check, "database": catalog.check}, draining=draining
-        )
+        checks = {"queue": queue.check, "raw_bucket": raw.check, "database": catalog.check}
+        readiness = ReadinessChecks(checks, draining=draining)
         app = make_app(
             catalog=catalog,
             raw=raw,
@@ -138,9 +136,9 @@ async def running_api(
             versions=Versions(vproc="1.2.3", ffmpeg="5.1.9"),
             readiness=readiness,
             draining=draining,
-            **({"new_id": new_id} if new_id else {}),
         )
-        async with serve_app(app, host="127.0.0.1", port=0) as port, aiohttp.ClientSession() as session:
+        serving = serve_app(app, host="127.0.0.1", port=0, shutdown_timeout_s=shutdown_timeout_s)
+        async with serving as port, aiohttp.ClientSession() as session:
             yield RunningApi(
                 catalog=catalog,
                 given=Given(catalog),

@@ -1,13 +1,13 @@
 """Plays outputs in a real browser: hls.js and shaka-player in Chromium, as a page on somebody's site would.
 
-The pages are in `tests/e2e/playback`. Media come from a folder or through a proxy to any base address, so that the
-browser sees one origin; what the store says of content types is passed on and reported.
+The pages are in `tests/e2e/playback`. Media come from a folder or through a proxy to any address, so that the browser sees
+one origin; what the store says of content types is passed on and reported.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ FLAGS = (
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 )
+Source = str | Path | Callable[[str], Awaitable[str]]
 PASSED_ON = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Cache-Control")
 
 
@@ -86,7 +87,7 @@ class PlaybackReport:
 
 
 async def play(
-    source: str | Path,
+    source: Source,
     *,
     hls: str | None = "master.m3u8",
     dash: str | None = "manifest.mpd",
@@ -94,7 +95,10 @@ async def play(
     length_s: float = 1.5,
     sound: bool = True,
 ) -> PlaybackReport:
-    """Play both presentations under ``source`` (a folder, or an address that ends in ``/``) and assert that they play.
+    """Play both presentations under ``source`` and assert that they play.
+
+    ``source`` is a folder, an address that ends in ``/``, or a function from a path to the address to fetch it from, for
+    stores that take signed requests only.
 
     Asserted of each: time advances by ``length_s``, frames (and sound) are decoded, the picture is no black screen, a seek to
     the middle works, exactly ``rungs`` (width, height) are offered where given, each can be switched to and shows a
@@ -177,7 +181,7 @@ def _checked(
 
 
 @asynccontextmanager
-async def _site(source: str | Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
+async def _site(source: Source) -> AsyncIterator[tuple[str, dict[str, str]]]:
     """Pages, players and media on one loopback address; the second value fills with the media's content types."""
     content_types: dict[str, str] = {}
 
@@ -189,7 +193,10 @@ async def _site(source: str | Path) -> AsyncIterator[tuple[str, dict[str, str]]]
 
     async def media(request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
-        answer = _file(source / path) if isinstance(source, Path) else await _proxied(session, request, f"{source}{quote(path)}")
+        if isinstance(source, Path):
+            answer = _file(source / path)
+        else:
+            answer = await _proxied(session, request, source + quote(path) if isinstance(source, str) else await source(path))
         content_types[path] = answer.headers.get("Content-Type", "")
         return answer
 

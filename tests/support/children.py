@@ -63,14 +63,17 @@ for n in range(1000): f.write(b'x' * 1048576); f.flush(); time.sleep(0.01)""",
     "allocate": "held = bytearray(int(__import__('sys').argv[1])); print(len(held))",
     "orphan": """
 import os, signal, sys
+heard, said = os.pipe()
 if not os.fork():
     if not os.fork():
         if sys.argv[1:] == ['away']: os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print(os.getpid(), flush=True)
+        os.write(said, b'.')
         signal.pause()
     os._exit(0)
-os.wait()""",
+os.wait()
+os.read(heard, 1)""",
     "inside": """
 import json, os, resource, signal
 print(json.dumps({

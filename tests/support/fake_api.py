@@ -62,7 +62,6 @@ class FakeApi:
     announced: list[dict[str, Any]] = field(default_factory=list)
     puts: list[Put] = field(default_factory=list)
     gets: list[tuple[str, str | None]] = field(default_factory=list)
-    heads: list[str] = field(default_factory=list)
 
     def add_object(self, key: str, body: bytes, kind: str = "video", *, listed: bool = True, **more: Any) -> dict[str, Any]:
         """An object of the processed bucket; its entry as a manifest has it."""
@@ -157,10 +156,7 @@ class FakeApi:
 
     async def _give(self, request: web.Request) -> web.Response:
         key = request.match_info["key"]
-        if request.method == "HEAD":
-            self.heads.append(key)
-        else:
-            self.gets.append((key, request.headers.get("Range")))
+        self.gets.append((key, request.headers.get("Range")))
         if faults := self.get_faults.get(key):
             status = faults.pop(0)
             if status == CUT:
@@ -170,7 +166,8 @@ class FakeApi:
         if body is None:
             return web.Response(status=404)
         if asked := request.headers.get("Range"):
-            return web.Response(status=206, body=body[int(asked.removeprefix("bytes=").removesuffix("-")) :])
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            return web.Response(status=206, body=body[int(first) : int(last) + 1 if last else None])
         return web.Response(body=body)
 
     async def _health(self, request: web.Request) -> web.Response:

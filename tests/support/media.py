@@ -70,7 +70,7 @@ _CLIPS = {
     "mono.mp4": _made(_TEST, 2, f"{_X264} {_AAC} -ac 1"),
     "surround.mp4": _made(_TEST, 2, f"{_X264} {_AAC} -ac 6"),
     "seven.mkv": _made(_TEST, 2, f"{_X264} -c:a flac -ac 8 -ar 96000"),
-    "odd.mkv": _made(_TEST, 2, "-c:v ffv1 -pix_fmt yuv444p -c:a pcm_s16le", size="641x359"),
+    "odd.mkv": _made(_TEST, 2, "-vf scale=641:359,setsar=1 -c:v ffv1 -pix_fmt yuv444p -c:a pcm_s16le"),
     "tiny.mp4": _made(_TEST, 2, f"{_X264} {_AAC}", size="64x64"),
     "small.mp4": _made(_TEST, 2, f"{_X264} {_AAC}", size="240x320"),
     "slow.mp4": _made(_TEST, 6, f"{_X264} {_AAC}", rate="1"),
@@ -94,13 +94,21 @@ _CLIPS = {
     "cover.jpg": "-f lavfi -i testsrc=size=600x600 -frames:v 1 -update 1",
     "cover.mp4": "-i {short.mp4} -i {cover.jpg} -map 1:v -map 0 -c copy -disposition:v:0 attached_pic",
     "rotated.mp4": "-i {main.mp4} -c copy -metadata:s:v:0 rotate=90",
-    "titled.mp4": "-i {short.mp4} -c copy -metadata title=Secret -metadata location=+48.8577+002.295/ -metadata:s:a:0 language=fra",
+    "titled.mp4": (
+        "-i {short.mp4} -c copy -metadata title=Secret -metadata location=+48.8577+002.295/ -metadata:s:a:0 language=fra"
+    ),
     "moov-last.mov": "-i {main.mp4} -c copy",
     "main.mkv": "-i {main.mp4} -c copy",
     "one.mp4": "-i {silent.mp4} -frames:v 1 -c copy",
     "one.mkv": "-i {silent.mp4} -frames:v 1 -c copy",
     "live.webm": "-i {vp9.webm} -c copy -live 1",
     "gop10.mp4": _made(_TEST, 6, f"{_X264} -g 300 {_AAC}"),
+    "flash.mp4": (
+        "-f lavfi -i color=black:s=640x360:r=30:d=3,drawbox=c=white:t=fill:enable='between(t\\,1\\,1.2)'"
+        " -f lavfi -i aevalsrc=if(between(t\\,1\\,1.2)\\,sin(2*PI*1000*t)\\,0):s=48000:d=3"
+        f" {_X264} {_AAC}"
+    ),
+    "long.mp4": _made("testsrc2=size={size}:rate={rate}", 610, f"{_X264} -g 15", size="64x64", rate="2", sound=None),
     "magic.mkv": _made("testsrc2=size={size}:rate={rate}", 0.2, "-c:v magicyuv -pix_fmt yuv420p", size="320x240", sound=None),
     "jpeg-range.mov": _made(_TEST, 1, "-c:v mjpeg -q:v 5 -pix_fmt yuvj420p -c:a pcm_s16le"),
     "rgb.mkv": _made(_TEST, 1, "-c:v ffv1 -pix_fmt bgr0 -c:a pcm_s16le"),
@@ -174,10 +182,18 @@ def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = L
     info = probe(source)
     plan = make_plan(info, get_profile(profile), ffmpeg=ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
     done = subprocess.run(plan.argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    progress = ProgressParser(plan.duration_s)
+    progress = ProgressParser(plan.duration_s, fps=plan.fps)
     for line in done.stdout.splitlines():
         progress.feed(line)
     return Encoded(info, plan, done.returncode, done.stderr, progress)
+
+
+@cache
+def encoded(name: str, profile: str) -> Encoded:
+    """A clip by a profile, encoded once a session. Don't change its files."""
+    out_dir = _directory() / f"{name}-{profile}"
+    out_dir.mkdir()
+    return encode(clip(name), profile, out_dir)
 
 
 def index(path: Path) -> TrackIndex:

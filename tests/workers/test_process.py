@@ -10,20 +10,16 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.support.children import MIB, children, descriptors, gone, limits, stub, until
 from vproc.errors import LeaseLostError, UnavailableError
 from vproc.ports import ProcessLimits, ProcessResult, StopReason
 from vproc.workers.process import STDOUT_LIMIT_BYTES, directory_bytes, run_process
-from vproc.workers.streams import LINE_LIMIT_BYTES, LineSplitter, Tail
 
 
 async def run(
@@ -56,7 +52,7 @@ async def test_a_crash_is_a_negative_code(tmp_path: Path) -> None:
 async def test_cpu_time_is_the_childs_own_and_memory_is_not_the_daemons(tmp_path: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (96 * MIB)
     result = await run(stub("spin", 0.3), tmp_path)
-    assert 0.3 <= result.cpu_s <= 0.5
+    assert 0.3 <= result.cpu_s <= 0.6
     assert result.wall_s >= 0.3
     assert MIB < result.peak_memory_bytes < len(ballast) // 2
     large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 64 * MIB
@@ -220,44 +216,6 @@ async def test_lines_arrive_one_by_one_and_not_in_the_result(tmp_path: Path) -> 
     result = await run(stub("tick"), tmp_path, on_line=lambda line: heard.append(line) is None)
     assert heard == list("01234567")
     assert result.stdout == b""
-
-
-@given(st.text(alphabet="a\n\r=é"), st.lists(st.integers(0, 60), max_size=8))
-def test_lines_do_not_depend_on_how_the_bytes_were_cut(text: str, cuts: list[int]) -> None:
-    data = text.encode()
-    heard: list[str] = []
-    splitter = LineSplitter(heard.append)
-    bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for begin, end in pairwise(bounds):
-        splitter.feed(data[begin:end])
-    splitter.flush()
-    *whole, rest = text.split("\n")
-    assert heard == [line.removesuffix("\r") for line in [*whole, *([rest] if rest else [])]]
-
-
-def test_an_overlong_line_is_cut_and_the_next_is_whole() -> None:
-    heard: list[str] = []
-    splitter = LineSplitter(heard.append)
-    for _ in range(5):
-        splitter.feed(b"x" * 20_000)
-    splitter.feed(b"\nnext\n")
-    assert [len(heard[0]), heard[1]] == [LINE_LIMIT_BYTES, "next"]
-
-
-@given(st.lists(st.binary(max_size=300), max_size=20))
-def test_the_tail_is_bounded_and_shows_no_control_character(pieces: list[bytes]) -> None:
-    tail = Tail(200)
-    for piece in pieces:
-        tail.feed(piece)
-    text = tail.text()
-    assert len(text) <= 200
-    assert all(c.isprintable() or c in "\n\t" for c in text)
-
-
-def test_escapes_in_a_message_are_visible() -> None:
-    tail = Tail(100)
-    tail.feed("a\x1b[2J\r\u202eb\n".encode())
-    assert tail.text() == "a\\x1b[2J\\r\\u202eb\n"
 
 
 def test_no_child_of_another_test_is_left() -> None:

@@ -14,7 +14,7 @@ from vproc.ports import ProcessResult
 from vproc.settings import SandboxMode
 from vproc.workers import confinement as confining
 from vproc.workers import sandbox
-from vproc.workers.confinement import Confinement, Layer, handled_rights, program_paths
+from vproc.workers.confinement import Confinement, Layer
 from vproc.workers.sandbox import SandboxReport, probe_sandbox, try_escapes
 
 # What the layers besides rlimits are for: without them each of these gets through, which shows that the attempt is real.
@@ -127,25 +127,3 @@ def test_an_attempt_that_got_through_makes_the_level_partial() -> None:
     report = SandboxReport(SandboxMode.AUTO, Confinement(frozenset(Layer), landlock_abi=4), escapes=escapes)
     assert (report.level, report.allowed) == ("partial", ("af_inet",))
     assert report.describe().endswith("1 of 2 escapes refused; allowed: af_inet")
-
-
-@pytest.mark.parametrize(
-    ("abi", "expected"),
-    [
-        (1, [0x1FFF]),
-        (2, [0x3FFF]),
-        (3, [0x7FFF]),
-        (4, [0x7FFF, 3]),
-        (5, [0xFFFF, 3]),
-        (6, [0xFFFF, 3, 3]),
-        (7, [0xFFFF, 3, 3]),
-        (99, [0xFFFF, 3, 3]),
-    ],
-)
-def test_landlock_is_asked_for_what_its_version_knows(abi: int, expected: list[int]) -> None:
-    assert handled_rights(abi) == expected
-
-
-def test_a_program_in_a_home_does_not_open_the_home() -> None:
-    assert program_paths(Path("/home/me/ffmpeg")) == ("/home/me/ffmpeg",)
-    assert program_paths(Path("/opt/conda/bin/ffmpeg")) == ("/opt/conda/bin/ffmpeg", "/opt/conda/lib")

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from vproc.api.access import own_file
 from vproc.api.models import OriginalAddress, OutputAddress, ProcessedAddresses
+from vproc.api.originals import standing_original
 from vproc.api.parts import Parts, parts_of
 from vproc.api.reply import reply
 from vproc.api.route import Access, Answer, Route
@@ -32,7 +33,7 @@ async def original(request: web.Request) -> web.Response:
     file = await own_file(request)
     if file.raw_state is not RawState.KEPT:
         raise NotFoundError("The original was deleted after processing; the outputs stand under download/processed.")
-    if await parts.raw.head(file.key) is None:
+    if await standing_original(parts.raw, file) is None:
         if file.status in {Status.PENDING, Status.EXPIRED}:
             raise NotFoundError(f"Nothing was uploaded yet. Current status: {file.status}")
         raise NotFoundError("The original is not there any more: it expired or was deleted in the bucket.")

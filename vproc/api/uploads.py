@@ -14,11 +14,12 @@ from vproc.api.access import caller_of, own_file
 from vproc.api.body import read_body, read_query
 from vproc.api.ending import to_its_end
 from vproc.api.models import FilePage, FileStatus, ListQuery, UploadAddress, UploadRequest, content_type_of
+from vproc.api.originals import remove_original, standing_original
 from vproc.api.parts import Limits, Parts, parts_of
 from vproc.api.reply import reply
 from vproc.api.route import Access, Answer, Route
 from vproc.core.files import RETRYABLE, File, FileError, Status
-from vproc.core.keys import file_id_in_key, file_prefix, upload_key
+from vproc.core.keys import file_prefix, upload_key
 from vproc.core.leases import NewFile
 from vproc.errors import (
     ConflictError,
@@ -114,7 +115,7 @@ async def retry(request: web.Request) -> web.Response:
     file = await own_file(request)
     if file.status not in RETRYABLE:
         raise ConflictError(f"Only a failed or cancelled file can be tried again; this one is {file.status}.")
-    if await parts.raw.head(file.key) is None:
+    if await standing_original(parts.raw, file) is None:
         raise ConflictError("The original is not there any more, so there is nothing to process again: upload it anew.")
     reopened: list[File] = []
 
@@ -159,11 +160,7 @@ async def _sweep(parts: Parts, file: File) -> None:
     left: the janitor sweeps prefixes that no file has, and the raw bucket's lifecycle ends originals."""
 
     async def original() -> None:
-        # Under a key of our own all is this file's; under any other key a newer upload may stand, which is another file.
-        ours = file_id_in_key(file.key) == file.file_id
-        version = await parts.raw.head(file.key, version_id=None if ours else file.version_id)
-        if version is not None and (ours or version.etag == file.etag):
-            await parts.raw.delete(version)
+        await remove_original(parts.raw, file)
 
     async def outputs() -> None:
         await parts.processed.delete_prefix(file_prefix(file.file_id))

@@ -33,9 +33,11 @@ def migrate() -> None:
 
     from vproc.db.migrate import migrate as migrate_database  # noqa: PLC0415 - likewise
     from vproc.settings import load_settings  # noqa: PLC0415 - likewise
+    from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 
     # A deployment's migration step knows the database, not always the buckets; nothing of them is used here.
     settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
+    configure_logging(settings.log_format, settings.log_level)
     steps = anyio.run(migrate_database, settings.sqlalchemy_url)
     click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
 

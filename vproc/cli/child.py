@@ -25,7 +25,8 @@ from vproc.workers.process import run_process
 LOG_NAME = "vproc-dev.log"
 
 _READY_WITHIN_S = 90.0
-_GRACE_S = 15.0
+# Nothing is lost by a KILL: all that the daemon holds is embedded, and thrown away with it.
+_GRACE_S = 4.0
 _TOOL_WALL_S = 300.0
 _FOR_EVER_S = 30 * 86400.0
 _NO_LIMIT = 1 << 62

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -39,10 +37,6 @@ class CommandGroup(click.Group):
             fail(getattr(error, "detail", str(error)), code=FAILED)
         except KeyboardInterrupt:
             fail("interrupted", code=INTERRUPTED)
-        except BrokenPipeError:
-            # Whoever read the output has gone, as `vproc list | head` does: not a failure, and nothing is left to say.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.exceptions.Exit(0) from None
 
 
 def fail(*faults: str, code: int) -> NoReturn:

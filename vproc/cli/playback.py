@@ -20,6 +20,7 @@ from vproc.tasks import task_group
 _PARALLEL = 8
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _OK = 200
+_SOME = (200, 206)
 _URI = re.compile(r'URI="([^"]+)"')
 _FIELD = re.compile(r"\$(RepresentationID|Number|Time|Bandwidth|)(%0\d+d)?\$")
 _ISO_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
@@ -139,8 +140,9 @@ class Player:
 
         async def check_some() -> None:
             for address in rest:
-                async with self._session.head(address, timeout=_TIMEOUT) as response:
-                    if response.status != _OK or not response.content_length:
+                # A byte of it: the right to read is what a player needs, and HEAD is another one.
+                async with self._session.get(address, headers={"Range": "bytes=0-0"}, timeout=_TIMEOUT) as response:
+                    if response.status not in _SOME or not await response.content.read(1):
                         raise DemoError(f"{named_by} names {address}, which answered {response.status}")
 
         async with task_group() as tasks:
@@ -151,10 +153,12 @@ class Player:
 
 async def check_streams(ffprobe: str, path: Path) -> None:
     """The local file opens in ffprobe, which finds a stream in it. Raises `DemoError`."""
-    argv = [ffprobe, "-v", "error", "-show_entries", "stream=codec_type,codec_name", "-of", "json", str(path)]
+    argv = [ffprobe, "-v", "error", "-show_entries", "stream=codec_type,width", "-of", "json", str(path)]
     probed = await run_tool(argv, cwd=path.parent)
     if probed.returncode != 0:
-        reason = probed.stderr.strip().splitlines()[:1]
-        raise DemoError(f"ffprobe refuses {path}: {' '.join(reason)}")
-    if not json.loads(probed.stdout).get("streams"):
-        raise DemoError(f"ffprobe finds no stream in {path}")
+        reason = probed.stderr.strip().splitlines()[:2]
+        raise DemoError(f"ffprobe refuses {path}: {'; '.join(reason)}")
+    streams = json.loads(probed.stdout).get("streams", [])
+    # Of a picture's name alone it makes a stream, which then has no size.
+    if not streams or any(stream["codec_type"] == "video" and not stream.get("width") for stream in streams):
+        raise DemoError(f"ffprobe finds nothing to show in {path}")

@@ -15,7 +15,7 @@ from vproc.core.files import Status
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_PLAIN_STEP = 0.25
+_PLAIN_STEP = 0.1
 
 
 class ProgressView(Protocol):
@@ -55,7 +55,7 @@ def open_progress(stream: TextIO) -> Iterator[ProgressView]:
 
 
 class PlainView:
-    """A line at the start, at each quarter, at each stage and at the end."""
+    """A line at the start, at each tenth, at each stage and at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

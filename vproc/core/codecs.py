@@ -12,6 +12,9 @@ AUDIO_ENTRY_BYTES = 28
 _ES, _DECODER_CONFIG, _DECODER_SPECIFIC = 3, 4, 5
 _AAC_OBJECT_TYPE = 0x40
 _ESCAPED_AOT = 31
+_ESCAPED_RATE = 15
+_CHANNELS = {7: 8, 11: 7, 12: 8, 14: 8}
+"""Channel configurations of AAC that are not their own number (ISO/IEC 14496-3, table 1.19)."""
 
 
 def video_codec_string(kind: str, entry: bytes) -> str:
@@ -43,6 +46,16 @@ def audio_codec_string(kind: str, entry: bytes) -> str:
     raise malformed(f"no codec string is known for {kind!r}")
 
 
+def audio_channels(kind: str, entry: bytes) -> int:
+    """How many channels an audio sample entry has. Of AAC its configuration says so: the entry's own field is a constant 2 in
+    what older versions of ffmpeg write."""
+    if kind == "mp4a":
+        _, specific = _audio_config(_box(dict(children(entry, AUDIO_ENTRY_BYTES)), "esds", 5)[4:])
+        if specific and (channels := _aac_channels(specific)):
+            return channels
+    return int.from_bytes(entry[16:18], "big")
+
+
 def _box(boxes: dict[str, bytes], kind: str, at_least: int) -> bytes:
     data = boxes.get(kind, b"")
     if len(data) < at_least:
@@ -68,24 +81,43 @@ def _av1(config: bytes) -> str:
     return f"av01.{profile}.{level:02}{'H' if tier else 'M'}.{depth:02}"
 
 
-def _mpeg4_audio(descriptors: bytes) -> str:
-    """ISO/IEC 14496-1: ES descriptor, decoder config, and the audio object type at the start of the specific info."""
+def _audio_config(descriptors: bytes) -> tuple[int, bytes]:
+    """ISO/IEC 14496-1: in the ES descriptor the decoder config; its object type and its specific info."""
     tag, es, _ = _descriptor(descriptors)
-    if tag != _ES or len(es) < 3:  # noqa: PLR2004 - id and flags
+    if tag != _ES or len(es) < 4:  # noqa: PLR2004 - id, flags, and something
         raise malformed("esds holds no ES descriptor")
-    skip = 3 + (2 if es[2] & 0x80 else 0) + (1 + es[3] if es[2] & 0x40 and len(es) > 3 else 0) + (2 if es[2] & 0x20 else 0)  # noqa: PLR2004
-    tag, config, _ = _descriptor(es[skip:])
+    depends_on, url, clock = es[2] & 0x80, es[2] & 0x40, es[2] & 0x20
+    skip = 3 + (2 if depends_on else 0)
+    skip += 1 + (es[skip] if skip < len(es) else 0) if url else 0
+    tag, config, _ = _descriptor(es[skip + (2 if clock else 0) :])
     if tag != _DECODER_CONFIG or len(config) < 13:  # noqa: PLR2004 - its fields
         raise malformed("esds holds no decoder configuration")
     if config[0] != _AAC_OBJECT_TYPE:
-        return f"mp4a.{config[0]:02x}"
+        return config[0], b""
     tag, specific, _ = _descriptor(config[13:])
     if tag != _DECODER_SPECIFIC or len(specific) < 2:  # noqa: PLR2004 - type, rate, channels
         raise malformed("esds holds no audio configuration")
+    return config[0], specific
+
+
+def _mpeg4_audio(descriptors: bytes) -> str:
+    """The audio object type stands at the start of the specific info (ISO/IEC 14496-3, 1.6.2.1)."""
+    kind, specific = _audio_config(descriptors)
+    if not specific:
+        return f"mp4a.{kind:02x}"
     object_type = specific[0] >> 3
     if object_type == _ESCAPED_AOT:
         object_type = 32 + ((specific[0] & 7) << 3 | specific[1] >> 5)
     return f"mp4a.40.{object_type}"
+
+
+def _aac_channels(specific: bytes) -> int:
+    """Behind the type (5 bits) and the index of the rate (4); 0 where either is escaped or the channels are described
+    elsewhere."""
+    if specific[0] >> 3 == _ESCAPED_AOT or (specific[0] & 7) << 1 | specific[1] >> 7 == _ESCAPED_RATE:
+        return 0
+    configuration = specific[1] >> 3 & 0xF
+    return _CHANNELS.get(configuration, configuration if configuration <= 6 else 0)  # noqa: PLR2004 - 1 to 6 mean themselves
 
 
 def _descriptor(data: bytes) -> tuple[int, bytes, bytes]:

@@ -69,10 +69,11 @@ def make_plan(
     ]  # fmt: skip
     if encode.rungs or encode.poster_px:
         argv += ["-filter_complex", video_graph(encode, watch=not encode.rungs)]
+    if encode.poster_px and not encode.rungs:
+        # First, since ffmpeg counts the frames of its first video output.
+        argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
     for output in outputs:
         argv += _output_options(output, encode, info, threads)
-    if encode.poster_px and not encode.rungs:
-        argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
     return Plan(
         argv=tuple(argv),
         outputs=outputs,
@@ -80,17 +81,21 @@ def make_plan(
         estimated_bytes=estimated_bytes(encode, info),
         duration_s=info.duration_s if info.declares_duration else None,
         limit_s=limits.max_duration_s,
+        fps=encode.fps if encode.rungs or encode.poster_px else None,
         sprite=encode.sprite,
     )
 
 
 def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[str, ...]:
-    """One cheap run that decodes the key frames of every video and the sound of the first output that has one.
+    """One cheap run that decodes the key frames of every video and the sound of the first output that has one; empty where
+    no output is video or sound.
 
     Good only when it ends with 0 and says nothing. Each stream goes to a null output of its own: one for all would queue
     whole pictures until the slowest catches up.
     """
     media = [output for output in outputs if output.is_media]
+    if not media:
+        return ()
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-xerror"]
     for output in media:
         argv += ["-skip_frame", "nokey", "-protocol_whitelist", "file", "-i", file_url(output.path)]

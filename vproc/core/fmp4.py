@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from vproc.core.boxes import Box, Read, child, children, malformed, payload, top_level
-from vproc.core.codecs import audio_codec_string, video_codec_string
+from vproc.core.codecs import audio_channels, audio_codec_string, video_codec_string
 
 _BEFORE_FRAGMENT = frozenset({"styp", "prft", "emsg"})
 _ASIDE = frozenset({"free", "skip", "sidx", "ssix", "mfra", "uuid", "meta", "pdin"})
@@ -165,7 +165,7 @@ def _read_header(moov: bytes, end: int) -> _Header:
     elif handler == b"soun":
         index = TrackIndex(
             "audio", audio_codec_string(kind, entry), timescale, end, (), edit_start,
-            channels=_u16(entry, 16), sample_rate=_u16(entry, 24),
+            channels=audio_channels(kind, entry), sample_rate=_u16(entry, 24),
         )  # fmt: skip
     else:
         raise malformed(f"a track of kind {handler!r}")

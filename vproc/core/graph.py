@@ -24,7 +24,7 @@ def video_graph(encode: Encode, *, watch: bool) -> str:
     if encode.sprite is not None:
         branches.append(("sprite", _sprite_chain(encode, video)))
     if watch:
-        branches.append((WATCH, "null"))
+        branches.append((WATCH, f"fps=fps={encode.fps}:start_time=0"))
     head = ",".join(_head(encode, video)) or "null"
     if len(branches) == 1:
         label, chain = branches[0]

@@ -87,7 +87,8 @@ class Plan:
     """``argv`` is the whole command line: progress on standard output, errors on standard error.
 
     ``duration_s`` is what the source declares (None: it does not); ``limit_s`` is where ffmpeg stops reading, which is no
-    success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds the files together.
+    success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds the files together. ``fps`` is
+    the rate of the first video output, for `ProgressParser`.
     """
 
     argv: tuple[str, ...]
@@ -96,6 +97,7 @@ class Plan:
     estimated_bytes: int
     duration_s: float | None
     limit_s: float
+    fps: Fraction | None = None
     sprite: SpritePlan | None = None
 
 

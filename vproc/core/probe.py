@@ -35,7 +35,7 @@ _MAX_STREAMS = 1000
 _WORD = re.compile(r"[A-Za-z0-9_.() :+/-]{1,64}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _CLOCK = re.compile(r"(\d{1,5}):(\d{2}):(\d{2}(?:\.\d{1,9})?)", re.ASCII)
-_DEPTH = re.compile(r"p(9|10|12|14|16)(le|be)?$|^v210$")
+_DEPTH = re.compile(r"p0?(9|10|12|14|16)(le|be)?$")
 
 Entry = Mapping[str, Any]
 
@@ -212,7 +212,7 @@ def _bit_depth(stream: Entry, pix_fmt: str | None) -> int:
     if told and 8 <= told <= 16:  # noqa: PLR2004 - what a pixel format may have
         return told
     match = _DEPTH.search(pix_fmt or "")
-    return int(match[1] or 10) if match else 8
+    return int(match[1]) if match else 8
 
 
 def _codec(stream: Entry) -> str | None:

@@ -83,10 +83,11 @@ def check_end(stderr: str, *, out_time_s: float, limit_s: float) -> Verdict:
 def check_decode(returncode: int, stderr: str, *, copied: bool) -> Verdict:
     """Judge the run of `core.command.decode_check_argv`. What was copied as it was may be damaged as its source is; what we
     encoded may not: `TransientError` ``output_invalid``."""
-    if returncode == 0 and not stderr.strip():
-        return Verdict()
+    said = bool(stderr.strip())
     if copied:
-        return Verdict(damaged=True)
+        return Verdict(damaged=said)  # some decoders refuse to skip to key frames, and say nothing
+    if returncode == 0 and not said:
+        return Verdict()
     raise TransientError(ErrorCode.OUTPUT_INVALID, f"an output does not decode ({last_words(stderr)})")
 
 

@@ -140,12 +140,14 @@ async def connected(url: str, *, migrating: bool = False) -> AsyncIterator[Async
     """An engine that has reached its database, disposed of at the end. Raises `ConfigError` and `DependencyError`, which
     name the variable and never show the password."""
     engine = build_engine(url, migrating=migrating)
+    sqlite = engine.dialect.name == "sqlite"
     try:
-        if engine.dialect.name == "sqlite":
+        if sqlite:
             await to_thread.run_sync(_check_path, Path(str(engine.url.database)))
         with start_errors(engine.url):
             async with Database(engine).read() as connection:
-                await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master" if _local(engine) else "SELECT 1")
+                # SQLite opens a file that is none of its own, and says so when it reads the schema
+                await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master" if sqlite else "SELECT 1")
         yield engine
     finally:
         with CancelScope(shield=True), move_on_after(_DISPOSE_TIMEOUT_S):
@@ -163,15 +165,17 @@ class Database:
     """Transactions, one to a block: committed at its end, rolled back when it raises.
 
     A foreign error of the block leaves it as `UnavailableError` where the database is away or at fault, else as
-    `TransientError` ``internal``. A commit that has begun is not cancelled; until then a block on PostgreSQL may be. One
-    on SQLite is not cancelled at all: its thread would go on with the statement while the connection is given back, and
-    it waits for nothing but the disk and, `_BUSY_TIMEOUT_S` at most, for another writer.
+    `TransientError` ``internal``.
+
+    A block that has begun is not cancelled, but ends in bounded time: anyio cancels again at every await, and under that
+    both drivers tear the connection down half-way and leave tasks and errors behind. ``interruptible`` is for a
+    migration, which may wait for a lock without end; even that is not cancelled in its commit.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, interruptible: bool = False) -> None:
         self._engine = engine
         self._reading_engine = engine.execution_options(**{_READ_ONLY: True})
-        self._shielded = _local(engine)
+        self._shielded = not interruptible
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that may write. On SQLite it is the only one until its end."""
@@ -196,10 +200,6 @@ class Database:
                         await connection.close()
         except (SQLAlchemyError, OSError, OverflowError) as error:  # the last is sqlite3's, of a number beyond 64 bits
             raise _in_our_words(error) from error
-
-
-def _local(engine: AsyncEngine) -> bool:
-    return engine.dialect.name == "sqlite"
 
 
 def _sqlstate(error: BaseException) -> str | None:

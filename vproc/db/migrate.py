@@ -36,8 +36,9 @@ async def migrate(url: str) -> tuple[str, ...]:
     scripts = await _scripts()
     async with connected(url, migrating=True) as engine:
         with start_errors(engine.url):
-            async with Database(engine).write() as connection:
-                if engine.dialect.name == "postgresql":
+            postgresql = engine.dialect.name == "postgresql"
+            async with Database(engine, interruptible=postgresql).write() as connection:
+                if postgresql:
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
                 steps = await connection.run_sync(upgrade, scripts)
     if steps:

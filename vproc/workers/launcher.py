@@ -6,8 +6,9 @@ each step still may. A step that fails ends the process before the program start
 error, ``vproc-launcher NONCE STEP: REASON``. The program cannot forge that line, for it never learns the nonce.
 
 SPEC: ``nonce``, ``parent`` (the pid that must still be our parent), ``cwd``, ``rlimits`` ([[resource, soft, hard]]),
-``drop_capabilities``, ``no_new_privileges`` (booleans), ``landlock`` (null or ``handled``: the attribute's 64-bit words, ``rules``:
-[[path, access]]), ``seccomp`` (null or ``program``: the filter in hex, ``own_pid``: instructions whose operand is our pid).
+``drop_capabilities``, ``no_new_privileges`` (booleans), ``landlock`` (null or ``handled``: the attribute's 64-bit words,
+``rules``: [[path, access]]), ``seccomp`` (null or ``program``: the filter in hex, ``own_pid``: the instructions whose
+operand is our pid).
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ import stat
 import struct
 import sys
 from contextlib import suppress
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # each child would pay the 3 ms that this import takes
+    from typing import Any
 
 EXIT_REFUSED = 126
 

@@ -27,9 +27,10 @@ from vproc.workers.streams import LineSplitter, Tail
 STDOUT_LIMIT_BYTES = 1024**2
 STDERR_KEPT_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
-_WATCH_INTERVAL_S = 1.0
+_WATCH_FIRST_S, _WATCH_INTERVAL_S = 0.05, 1.0
 _PIPES_GRACE_S = 1.0  # for a pipe that something outside the process group holds open
 _GROUP_GRACE_S = 2.0
+_PEAK_MARGIN = 1.1  # the kernel keeps the size of a process per processor, and adds it up roughly
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -255,7 +256,7 @@ class _Run:
             stderr=self._stderr.text(),
             wall_s=current_time() - self._begun,
             cpu_s=child.usage.ru_utime + child.usage.ru_stime,
-            peak_memory_bytes=peak if peak > child.inherited_peak_bytes else self._seen_peak_bytes or peak,
+            peak_memory_bytes=peak if peak > child.inherited_peak_bytes * _PEAK_MARGIN else self._seen_peak_bytes or peak,
             stopped=self._reason,
         )
 
@@ -274,12 +275,14 @@ class _Run:
             await sleep(min(wall_left, stall_left))
 
     async def _watch_directory(self) -> None:
+        """Look every second, and more often at first: a short child's memory is seen nowhere else."""
+        interval_s = _WATCH_FIRST_S
         while self._reason is None:
+            await sleep(interval_s)
             await to_thread.run_sync(self._look, abandon_on_cancel=True)
             if self._reason is not None:
                 self._awaiting.cancel()
-                return
-            await sleep(_WATCH_INTERVAL_S)
+            interval_s = min(2 * interval_s, _WATCH_INTERVAL_S)
 
     def _look(self) -> None:
         """In a thread: how much the directory holds and how much memory the child has used so far."""

@@ -112,11 +112,17 @@ async def store(presentation: Path) -> AsyncIterator[str]:
 
 
 async def test_media_may_lie_at_another_address(store: str) -> None:
-    """What an object store serves is played through a proxy, as from a folder."""
-    report = await play(store, dash=None, rungs=RUNGS)
+    """What an object store serves is played through a proxy, as from a folder; each address may be signed by itself."""
+
+    async def signed(path: str) -> str:
+        return f"{store}{path}?signature=abc"
+
+    report = await play(signed, dash=None, rungs=RUNGS)
     assert report.dash is None
     assert report.hls is not None
     assert "stream0-00001.m4s" in " ".join(report.hls.content_types)
+    report = await play(store, hls=None, rungs=RUNGS)
+    assert report.hls is None
 
 
 def test_the_lock_file_names_versions_and_hashes_only() -> None:

@@ -1,0 +1,134 @@
+"""Rules that every command line keeps; whole ones are in tests/golden."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.samples import LIMITS, audio, media, video
+from vproc.core.command import decode_check_argv, make_plan
+from vproc.core.container import Container
+from vproc.core.media import MediaInfo
+from vproc.core.plan import Plan
+from vproc.core.profile import BUILTIN_PROFILES, get_profile
+
+SOURCE, OUT = Path("/scratch/job/in"), Path("/scratch/job/out")
+HD = media(video(), audio())
+
+
+def plan(profile: str, info: MediaInfo = HD, **changes: Any) -> Plan:
+    arguments = {"ffmpeg": "/usr/bin/ffmpeg", "source": SOURCE, "out_dir": OUT, "limits": LIMITS, **changes}
+    return make_plan(info, get_profile(profile), **arguments)
+
+
+def value(argv: tuple[str, ...], option: str) -> str:
+    return argv[argv.index(option) + 1]
+
+
+@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+def test_the_input_is_confined_and_ffmpeg_listens_to_nobody(profile: str) -> None:
+    argv = plan(profile).argv
+    before = argv[: argv.index("-i")]
+    assert argv[:2] == ("/usr/bin/ffmpeg", "-nostdin")
+    for option in ("-f", "-format_whitelist", "-protocol_whitelist", "-codec_whitelist", "-max_pixels", "-t"):
+        assert option in before
+    assert argv.count("-i") == 1
+    assert value(argv, "-i") == "file:/scratch/job/in"
+    assert value(argv, "-progress") == "pipe:1"
+
+
+@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+def test_no_option_is_used_that_a_version_between_4_4_and_9_lacks(profile: str) -> None:
+    assert not {"-vsync", "-fps_mode", "-map_channel", "-psnr", "-qphist"} & set(plan(profile).argv)
+
+
+@pytest.mark.parametrize("profile", ["abr", "mp4", "h264", "hevc", "swap", "audio", "copy"])
+def test_every_media_file_is_stripped_of_what_the_uploader_wrote(profile: str) -> None:
+    made = plan(profile)
+    assert made.argv.count("-map_metadata") == made.argv.count("-map_chapters") == sum(output.is_media for output in made.outputs)
+
+
+@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+def test_every_output_is_an_absolute_path_in_the_directory(profile: str) -> None:
+    made = plan(profile)
+    written = [word for word in made.argv if word.startswith(f"file:{OUT}")]
+    assert len(written) == len(made.outputs)
+    assert all(f"file:{output.path}" in written for output in made.outputs if output.rendition != "sprite")
+
+
+def test_a_per_cent_sign_in_the_directory_is_no_pattern() -> None:
+    argv = plan("thumbnails", out_dir=Path("/scratch/100%/out")).argv
+    assert "file:/scratch/100%%/out/sprite-%03d.jpg" in argv
+    assert "file:/scratch/100%/out/poster.jpg" in argv
+
+
+def test_a_relative_path_is_no_path() -> None:
+    with pytest.raises(ValueError, match="absolute"):
+        plan("copy", source=Path("in.mp4"))
+
+
+@pytest.mark.parametrize(("tracks", "channels"), [(audio(channels=1), "1"), (audio(channels=2), "2"), (audio(channels=8), "2")])
+def test_sound_is_mixed_down_to_stereo_and_mono_stays(tracks: Any, channels: str) -> None:
+    assert value(plan("audio", media(None, tracks)).argv, "-ac") == channels
+
+
+@pytest.mark.parametrize(("rate", "resampled"), [(44100, False), (48000, False), (8000, True), (96000, True)])
+def test_odd_sample_rates_become_48_khz(rate: int, resampled: bool) -> None:
+    argv = plan("audio", media(None, audio(sample_rate=rate))).argv
+    assert ("-ar" in argv) is resampled
+
+
+def test_threads_are_given_to_the_decoder_and_to_each_encoder() -> None:
+    argv = plan("abr", threads=2).argv
+    assert argv.count("-threads") == 1 + 3
+    assert argv.index("-threads") < argv.index("-i")
+    assert "-threads" not in plan("abr").argv
+    assert ":pools=2" in value(plan("hevc", threads=2).argv, "-x265-params")
+
+
+def test_hevc_is_tagged_hvc1_and_has_closed_gops_on_the_grid() -> None:
+    argv = plan("hevc", media(video(fps=video().fps), audio())).argv
+    assert value(argv, "-tag:v") == "hvc1"
+    assert {"open-gop=0", "scenecut=0", "keyint=120"} <= set(value(argv, "-x265-params").split(":"))
+
+
+def test_a_copy_keeps_every_track_and_its_language() -> None:
+    info = media(video(codec="hevc"), audio(1, language="deu"), audio(4, language=None), audio(5, language="en"))
+    argv = plan("copy", info).argv
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-map"] == ["0:0", "0:1", "0:4", "0:5"]
+    assert value(argv, "-metadata:s:a:0") == "language=deu"
+    assert value(argv, "-metadata:s:a:2") == "language=en"
+    assert "-metadata:s:a:1" not in argv
+    assert (value(argv, "-c"), value(argv, "-tag:v"), value(argv, "-movflags")) == ("copy", "hvc1", "+faststart")
+
+
+def test_a_copy_out_of_avi_makes_the_times_that_avi_lacks() -> None:
+    avi = replace(media(video(codec="mpeg4"), audio(codec="mp3")), container=Container.AVI)
+    argv = plan("copy", avi).argv
+    assert value(argv, "-fflags") == "+genpts"
+    assert value(argv, "-bsf:v") == "mpeg4_unpack_bframes"
+    assert "-fflags" not in plan("copy").argv
+
+
+def test_a_plan_knows_its_limit_its_duration_and_its_rate() -> None:
+    made = plan("abr")
+    assert (made.limit_s, made.duration_s, made.fps) == (21600, 10.0, 30)
+    assert value(made.argv, "-t") == "21600"
+    assert plan("audio").fps is None
+    assert plan("abr", replace(HD, container=Container.MPEG)).duration_s is None
+
+
+def test_the_check_decodes_key_frames_of_each_video_and_one_sound() -> None:
+    argv = decode_check_argv("ffmpeg", plan("abr").outputs)
+    assert argv.count("-i") == 4
+    assert argv.count("-skip_frame") == 4
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-map"] == ["0:v:0", "1:v:0", "2:v:0", "3:a:0"]
+    mp4 = decode_check_argv("ffmpeg", plan("mp4").outputs)
+    assert [mp4[at + 1] for at, word in enumerate(mp4) if word == "-map"] == ["0:v:0", "1:v:0", "2:v:0", "0:a:0"]
+
+
+def test_pictures_alone_need_no_such_check() -> None:
+    assert decode_check_argv("ffmpeg", plan("thumbnails").outputs) == ()

@@ -1,0 +1,147 @@
+"""What is made of a source, and what each file must turn out to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.samples import audio, media, video
+from vproc.core.container import Container
+from vproc.core.media import MediaInfo
+from vproc.core.plan import OutputKind, PlannedOutput, decide, estimated_bytes, outputs_of, target_codec
+from vproc.core.profile import BUILTIN_PROFILES, get_profile
+from vproc.errors import RejectedError
+
+OUT = Path("/scratch/out")
+HD = media(video(), audio())
+
+
+def outputs(profile: str, info: MediaInfo = HD) -> dict[str, PlannedOutput]:
+    encode = decide(info, get_profile(profile))
+    return {output.rendition: output for output in outputs_of(encode, info, OUT)}
+
+
+@pytest.mark.parametrize(
+    ("profile", "renditions", "target"),
+    [
+        ("abr", ["v1080", "v720", "v360", "audio", "poster", "sprite"], "h264"),
+        ("mp4", ["v1080", "v720", "v360"], "h264"),
+        ("h264", ["v1080"], "h264"),
+        ("hevc", ["v1080"], "hevc"),
+        ("swap", ["v1080"], "hevc"),
+        ("audio", ["audio"], "aac"),
+        ("thumbnails", ["poster", "sprite"], None),
+        ("copy", ["copy"], "h264"),
+    ],
+)
+def test_each_profile_gives_what_the_contract_says(profile: str, renditions: list[str], target: str | None) -> None:
+    assert list(outputs(profile)) == renditions
+    assert target_codec(decide(HD, get_profile(profile)), HD) == target
+
+
+def test_swap_makes_h264_of_all_but_h264() -> None:
+    found = outputs("swap", media(video(codec="vp9"), audio()))
+    assert found["v1080"].codec == "h264"
+
+
+@pytest.mark.parametrize("profile", ["abr", "mp4", "h264", "hevc", "swap", "thumbnails"])
+def test_a_profile_of_pictures_refuses_sound_alone(profile: str) -> None:
+    with pytest.raises(RejectedError, match=f"profile {profile} takes a video stream") as caught:
+        decide(media(None, audio()), get_profile(profile))
+    assert caught.value.code == "unsupported_media"
+
+
+def test_a_profile_of_sound_refuses_a_silent_film() -> None:
+    with pytest.raises(RejectedError, match="profile audio takes a sound track"):
+        decide(media(video()), get_profile("audio"))
+
+
+def test_a_silent_film_has_no_sound_output() -> None:
+    silent = media(video())
+    assert "audio" not in outputs("abr", silent)
+    assert outputs("mp4", silent)["v720"].audio_codec is None
+
+
+def test_every_file_is_in_the_directory_under_its_own_name() -> None:
+    for profile in BUILTIN_PROFILES:
+        paths = [path for output in outputs(profile).values() for path in output.paths]
+        assert all(path.parent == OUT for path in paths)
+        assert len(paths) == len(set(paths))
+
+
+def test_tracks_of_their_own_have_the_length_of_their_own_stream() -> None:
+    info = media(video(end_s=8.0), audio(end_s=9.5))
+    found = outputs("abr", info)
+    assert (found["v720"].duration_s, found["audio"].duration_s) == (8.0, 9.5)
+    assert outputs("mp4", info)["v720"].duration_s == 9.5
+    assert outputs("copy", info)["copy"].duration_s == 9.5
+
+
+def test_a_stream_whose_end_nobody_tells_promises_no_length() -> None:
+    untold = media(video(end_s=None), audio(end_s=None))
+    assert outputs("abr", untold)["v720"].duration_s is None
+    assert outputs("mp4", untold)["v720"].duration_s is None
+    assert outputs("abr", media(video(end_s=None)))["v720"].duration_s == 10.0
+    guessed = replace(HD, container=Container.MPEG)
+    assert outputs("abr", guessed)["v720"].duration_s is None
+
+
+def test_the_poster_has_720_lines_at_most_and_the_sheets_their_size() -> None:
+    found = outputs("abr", media(video(3840, 2160)))
+    assert (found["poster"].width, found["poster"].height) == (1280, 720)
+    assert (found["sprite"].width, found["sprite"].height) == (800, 450)
+    assert outputs("abr", media(video(240, 320)))["poster"].width == 240
+
+
+@pytest.mark.parametrize(("duration_s", "at_s"), [(0.04, 0.01), (4.0, 1.0), (12.0, 3.0), (7200.0, 3.0), (None, 3.0)])
+def test_the_poster_is_near_three_seconds_or_a_quarter(duration_s: float | None, at_s: float) -> None:
+    info = media(video(end_s=duration_s), duration_s=duration_s)
+    assert decide(info, get_profile("abr")).poster_at_s == at_s
+
+
+def test_a_long_film_gives_several_sheets() -> None:
+    sheets = outputs("thumbnails", media(video(end_s=60.0), duration_s=60.0))["sprite"].paths
+    assert [sheet.name for sheet in sheets] == ["sprite-001.jpg", "sprite-002.jpg", "sprite-003.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "duration_s", "only"), [("thumbnails", 599.0, False), ("thumbnails", 600.0, True), ("abr", 9000.0, False)]
+)
+def test_only_pictures_of_a_long_film_skip_to_its_intra_frames(profile: str, duration_s: float, only: bool) -> None:
+    info = media(video(end_s=duration_s), duration_s=duration_s)
+    assert decide(info, get_profile(profile)).keyframes_only is only
+
+
+def test_pictures_take_no_sound() -> None:
+    assert decide(HD, get_profile("thumbnails")).audio is None
+
+
+def test_the_rate_is_the_sources() -> None:
+    assert decide(media(video(fps=Fraction(25), base_fps=Fraction(25))), get_profile("abr")).fps == 25
+
+
+def test_the_estimate_is_the_caps_and_the_copys_is_the_source() -> None:
+    def estimate(profile: str, info: MediaInfo = HD) -> int:
+        return estimated_bytes(decide(info, get_profile(profile)), info)
+
+    assert estimate("h264") == round((5_000_000 + 128_000) / 8 * 10 * 1.1)
+    assert estimate("mp4") == round((8_600_000 + 3 * 128_000) / 8 * 10 * 1.1)
+    assert estimate("abr") == round((8_600_000 + 128_000) / 8 * 10 * 1.1) + 2 * 2_000_000
+    assert estimate("copy") == round(5_000_000 * 1.1)
+    assert estimate("h264", media(video(), duration_s=None)) == 15_000_000
+
+
+@given(
+    st.integers(16, 8192), st.integers(16, 4320), st.none() | st.floats(0.001, 20_000), st.sampled_from(sorted(BUILTIN_PROFILES))
+)
+def test_any_film_gives_outputs_of_every_profile(width: int, height: int, duration_s: float | None, profile: str) -> None:
+    info = media(video(width, height, end_s=duration_s), audio(end_s=None), duration_s=duration_s)
+    found = outputs(profile, info)
+    assert found
+    assert all((output.width is None) == (output.kind in {OutputKind.CMAF_AUDIO, OutputKind.AUDIO}) for output in found.values())
+    assert estimated_bytes(decide(info, get_profile(profile)), info) > 0
