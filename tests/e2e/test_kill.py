@@ -64,8 +64,7 @@ def test_a_second_sigterm_ends_the_drain_at_once(cluster: Cluster, film: Path) -
     first = cluster.start_worker()
     file_id = encoding(cluster, film)
     first.send_signal(signal.SIGTERM)
-    log = cluster.folder / "worker-0.log"
-    until(lambda: "intake_stopped" in log.read_text(), within_s=5, what="the drain")
+    until(lambda: "intake_stopped" in cluster.log_of(first), within_s=5, what="the drain")
     assert cluster.children()
     first.send_signal(signal.SIGTERM)
     assert first.wait(10) == 0
@@ -84,8 +83,7 @@ def test_sigterm_with_drain_time_lets_the_job_end(cluster: Cluster, film: Path) 
 def test_after_sigkill_another_daemon_starts_within_visibility_and_five_seconds(cluster: Cluster, film: Path) -> None:
     first = cluster.start_worker()
     file_id = encoding(cluster, film)
-    cluster.start_worker()
-    until(lambda: "daemon_started" in (cluster.folder / "worker-1.log").read_text(), within_s=20, what="the second daemon")
+    cluster.wait_until_up(cluster.start_worker())
     assert cluster.stop(first, signal.SIGKILL) == -signal.SIGKILL
     until(lambda: not cluster.children(), within_s=2, what="the dead daemon's ffmpeg gone")
     restarted_s = cluster.wait_for(file_id, attempts=2)
@@ -104,4 +102,4 @@ def test_a_daemon_that_was_stopped_past_its_lease_publishes_nothing(cluster: Clu
     first.send_signal(signal.SIGCONT)
     cluster.wait_for(file_id, processing_status="completed")
     finished_once(cluster, file_id)
-    assert '"outcome": "lost"' in (cluster.folder / "worker-0.log").read_text()
+    assert '"outcome": "lost"' in cluster.log_of(first)

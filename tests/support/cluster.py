@@ -55,9 +55,10 @@ class Cluster:
         self.s3 = boto3.client("s3", **account)
         self.sqs = boto3.client("sqs", **account)
 
-    def start_worker(self, **settings: str) -> subprocess.Popen[str]:
-        """Another `vproc serve`; it takes jobs as soon as it is up."""
-        environment = {
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of a worker here."""
+        return {
             "AWS_ENDPOINT_URL": self.ready["s3"],
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
@@ -70,9 +71,20 @@ class Cluster:
             "VPROC_VISIBILITY_TIMEOUT_S": str(self.visibility_timeout_s),
             "VPROC_SCRATCH_DIR": str(self.folder),
         }
-        worker = _start(["serve"], environment | settings, self.folder, f"worker-{len(self.workers)}")
+
+    def start_worker(self, **settings: str) -> subprocess.Popen[str]:
+        """Another `vproc serve`; it takes jobs as soon as it is up."""
+        worker = start(["serve"], self.settings | settings, self.folder, f"worker-{len(self.workers)}")
         self.workers.append(worker)
         return worker
+
+    def log_of(self, worker: subprocess.Popen[str]) -> str:
+        """What a worker has logged so far."""
+        return (self.folder / f"worker-{self.workers.index(worker)}.log").read_text()
+
+    def wait_until_up(self, worker: subprocess.Popen[str]) -> None:
+        """Wait until it takes jobs."""
+        until(lambda: "daemon_started" in self.log_of(worker), within_s=20, what="a worker that is up")
 
     def stop(self, worker: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:
         """Signal one and wait for its end; its exit code."""
@@ -149,7 +161,8 @@ class Cluster:
         return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.ready["raw_bucket"]).get("Contents", ())]
 
 
-def _start(arguments: list[str], settings: dict[str, str], folder: Path, name: str) -> subprocess.Popen[str]:
+def start(arguments: list[str], settings: dict[str, str], folder: Path, name: str) -> subprocess.Popen[str]:
+    """A `vproc` process of these settings alone; its log is ``{name}.log``."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VPROC_"))}
     with (folder / f"{name}.log").open("w") as log:
         return subprocess.Popen(
@@ -165,7 +178,7 @@ def _start(arguments: list[str], settings: dict[str, str], folder: Path, name: s
 @contextmanager
 def running_cluster(folder: Path, *, visibility_timeout_s: int = 6) -> Iterator[Cluster]:
     """A store, a queue, an API and a catalog; no worker yet. Every process that was started is ended."""
-    store = _start(["dev", "--port", "0", "--data", str(folder / "data")], {"VPROC_ROLES": "api"}, folder, "dev")
+    store = start(["dev", "--port", "0", "--data", str(folder / "data")], {"VPROC_ROLES": "api"}, folder, "dev")
     cluster = None
     try:
         if store.stdout is None:
