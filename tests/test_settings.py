@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vproc.core.profile import BUILTIN_PROFILES
 from vproc.errors import ConfigError
-from vproc.settings import AuthMode, LogFormat, Role, SandboxMode, Settings, load_settings, variable_of
+from vproc.settings import AuthMode, LogFormat, Role, SandboxMode, Settings, load_settings, read_profiles, variable_of
 
 REQUIRED = {
     "VPROC_RAW_BUCKET": "raw-bucket",
@@ -185,10 +186,12 @@ def test_roles_are_a_list_with_commas(required: pytest.MonkeyPatch, text: str, r
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_variable(required: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """The line says which variable, what is wrong, and what it got."""
+    """The line says which variable, what it takes, and what it got."""
     required.setenv(name, value)
     (fault,) = faults()
     assert fault.startswith(f"{name}: ")
+    assert "takes" in fault
+    assert "nput" not in fault, "a library's sentence"
     assert "\n" not in fault
     got = value.rpartition(",")[2] or "takes"
     assert got in fault or name == "VPROC_DATABASE_URL"
@@ -277,3 +280,19 @@ def test_settings_do_not_change() -> None:
     assert settings.log_format is LogFormat.JOURNAL
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+def test_the_users_profiles_stand_beside_the_built_in_ones(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text('[profiles.mine]\npackaging = "audio"\n')
+    assert read_profiles(None).keys() == BUILTIN_PROFILES.keys()
+    assert read_profiles(file).keys() == BUILTIN_PROFILES.keys() | {"mine"}
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"\xff", "not UTF-8"), (b"a = ", "not TOML")])
+def test_a_profiles_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    file = tmp_path / "profiles.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"VPROC_PROFILES_FILE: .*{reason}"):
+        read_profiles(file)

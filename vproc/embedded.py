@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,14 @@ _CORS = {
             "ExposeHeaders": ["ETag", "Location"],
         }
     ]
+}
+# A player fetches what a playlist names without a signature, and moto, like S3, answers such a GET with 403 unless the
+# bucket says otherwise. A real bucket stays private: a CDN or signed playback stands before it.
+_OUTPUTS_FOR_ALL = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{PROCESSED_BUCKET}/*"}
+    ],
 }
 
 
@@ -92,11 +101,13 @@ def _start(host: str, port: int) -> Any:
     except ImportError as error:
         raise ConfigError('the embedded S3 and SQS need moto: pip install "vproc[dev]"') from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     try:
-        server.start()
-    except (OSError, SystemExit) as error:
-        raise ConfigError(f"the embedded S3 cannot listen on {host}:{port}: {error}") from error
+        # moto binds in a thread of its own, waits for that for ever, and hears of no error there.
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigError(f"the embedded S3 cannot listen on {host}:{port}: {error.strerror or error}") from error
+    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
+    server.start()
     return server
 
 
@@ -113,6 +124,7 @@ async def _provision(url: str) -> EmbeddedAws:
         for bucket in (RAW_BUCKET, PROCESSED_BUCKET):
             await s3.create_bucket(Bucket=bucket)
             await s3.put_bucket_cors(Bucket=bucket, CORSConfiguration=_CORS)
+        await s3.put_bucket_policy(Bucket=PROCESSED_BUCKET, Policy=json.dumps(_OUTPUTS_FOR_ALL))
         dlq_url = (await sqs.create_queue(QueueName=DEAD_LETTERS, Attributes={"MessageRetentionPeriod": "1209600"}))["QueueUrl"]
         dlq_arn = await _arn(sqs, dlq_url)
         redrive = {"deadLetterTargetArn": dlq_arn, "maxReceiveCount": str(MAX_RECEIVE_COUNT)}

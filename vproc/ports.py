@@ -21,7 +21,7 @@ from vproc.errors import ErrorCode
 
 
 CODE_ATTRIBUTE = "vproc-code"
-"""The message attribute that holds a dead letter's reason. A redrive keeps it, which tells a redriven message from a duplicate."""
+"""The message attribute that holds a dead letter's reason. A redrive keeps it: so a redriven message is no mere duplicate."""
 
 
 @dataclass(frozen=True, slots=True)

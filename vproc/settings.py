@@ -17,9 +17,24 @@ from typing import Annotated, Any, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from vproc.core.profile import BUILTIN_PROFILES, Profile
+from vproc.core.profile_file import parse_profiles
 from vproc.errors import ConfigError
 
 GIB = 1024**3
+
+# What a setting takes, by the library's name of the fault; its own sentences speak of inputs, strings and patterns.
+_TAKES = {
+    "int_parsing": "takes a whole number",
+    "float_parsing": "takes a number",
+    "finite_number": "takes a number that is not infinite",
+    "bool_parsing": "takes true or false",
+    "greater_than": "takes more than {gt}",
+    "greater_than_equal": "takes {ge} or more",
+    "less_than_equal": "takes {le} or less",
+    "string_too_short": "takes {min_length} characters or more",
+    "string_pattern_mismatch": "takes what matches {pattern}",
+}
 
 
 class Role(StrEnum):
@@ -81,6 +96,7 @@ class Settings(BaseSettings):
     concurrency: Annotated[int | None, Field(validation_alias=_named("CONCURRENCY"), ge=1, le=256)] = None
     runner: Annotated[RunnerKind, Field(validation_alias=_named("RUNNER"))] = RunnerKind.LOCAL
     profile: Annotated[str, Field(validation_alias=_named("PROFILE"))] = "abr"
+    profiles_file: Annotated[Path | None, Field(validation_alias=_named("PROFILES_FILE"))] = None
 
     max_upload_bytes: Annotated[int, Field(validation_alias=_named("MAX_UPLOAD_BYTES"), ge=1)] = 50 * GIB
     max_duration_s: Annotated[float, Field(validation_alias=_named("MAX_DURATION_S"), gt=0, allow_inf_nan=False)] = 6 * 3600
@@ -216,7 +232,9 @@ def load_settings(**overrides: Any) -> Settings:
 def _fault(entry: dict[str, Any]) -> str:
     """One line for one fault. A secret's value is never shown."""
     names = [str(part) for part in entry["loc"]]
-    text = str(entry["msg"]).removeprefix("Value error, ")
+    text = str(entry["msg"]).removeprefix("Value error, ").replace("Input should be", "takes")
+    if (words := _TAKES.get(entry["type"])) is not None:
+        text = words.format(**entry.get("ctx", {}))
     if not names:
         return text
     variable = variable_of(names[0]) if names[0] in Settings.model_fields else names[0]
@@ -224,3 +242,15 @@ def _fault(entry: dict[str, Any]) -> str:
         return f"{variable}: not set, and required"
     shown = "" if variable == "VPROC_DATABASE_URL" else f" (got {entry['input']!r})"
     return f"{variable}: {text}{shown}"
+
+
+def read_profiles(path: Path | None) -> dict[str, Profile]:
+    """The built-in profiles and those of the file, where one is named. Blocks on the file; raises `ConfigError`."""
+    if path is None:
+        return dict(BUILTIN_PROFILES)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"VPROC_PROFILES_FILE: takes a TOML file (got {str(path)!r}: {reason})") from None
+    return BUILTIN_PROFILES | parse_profiles(text)

@@ -16,7 +16,8 @@ async def task_group() -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as tasks:
             yield tasks
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        first = _first(group)
+        raise first from first.__cause__  # which `from None` would erase
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -100,6 +100,36 @@ async def test_outputs_are_the_entry_points_and_the_rest_without_segments(tmp_pa
     }
 
 
+@pytest.mark.parametrize(("asked", "told"), [("true", True), ("1", True), ("false", False)])
+async def test_segments_are_told_to_who_asks_for_them(tmp_path: Path, asked: str, told: bool) -> None:
+    async with running_api(tmp_path) as api:
+        file = await with_manifest(api)
+        plain = (await api.get(f"/upload/{file.file_id}/download/processed")).json
+        body = (await api.get(f"/upload/{file.file_id}/download/processed?segments={asked}")).json
+    keys, plain_keys = ([entry["key"] for entry in answer["outputs"]] for answer in (body, plain))
+    segments = [f"{file.file_id}/r1/720p/{name}" for name in ("init.mp4", "1.m4s", "2.m4s")]
+    assert sorted(keys) == sorted(plain_keys + (segments if told else []))
+    assert keys[: len(plain_keys) - 1] == plain_keys[:-1], "entry points come first"
+    assert [urlsplit(entry["url"]).path for entry in body["outputs"]] == [f"/{key}" for key in keys]
+    assert urlsplit(body["download_url"]).path == urlsplit(plain["download_url"]).path
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("segments=some", "segments: takes a valid boolean"),
+        ("segment=true", "segment: unknown; there are segments"),
+        ("segments=true&segments=true", "segments: given more than once"),
+    ],
+)
+async def test_a_wrong_query_for_outputs_is_a_422_that_says_why(tmp_path: Path, query: str, said: str) -> None:
+    async with running_api(tmp_path) as api:
+        file = await with_manifest(api)
+        answer = await api.get(f"/upload/{file.file_id}/download/processed?{query}")
+    assert answer.status == 422
+    assert said in answer.detail
+
+
 async def test_media_are_saved_under_the_uploads_name_and_playlists_are_shown(tmp_path: Path) -> None:
     async with running_api(tmp_path) as api:
         file = await api.given.completed()

@@ -79,12 +79,16 @@ def test_schemas_are_the_models_that_check_and_answer(document: dict[str, Any]) 
     assert set(schemas["FileStatus"]["required"]) == FileStatus.model_fields.keys(), "every field of a status is always there"
 
 
-def test_the_lists_query_is_described_with_its_bounds(document: dict[str, Any]) -> None:
+def test_queries_are_described_with_their_bounds(document: dict[str, Any]) -> None:
     parameters = {entry["name"]: entry for entry in document["paths"]["/uploads"]["get"]["parameters"]}
     assert parameters.keys() == {"status", "limit", "cursor"}
     assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
     assert "pending" in str(parameters["status"]["schema"])
     assert "$ref" not in str(parameters)
+    outputs = document["paths"]["/upload/{file_id}/download/processed"]["get"]
+    [parameter] = [entry for entry in outputs["parameters"] if entry["in"] == "query"]
+    assert (parameter["name"], parameter["schema"]) == ("segments", {"type": "boolean", "default": False})
+    assert "422" in outputs["responses"]
 
 
 class Links(HTMLParser):

@@ -69,7 +69,7 @@ def test_the_version_is_told_by_both() -> None:
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
-    """What the contract promises of `--help`, each command with a whole sentence."""
+    """Each with a whole sentence."""
     shown = run("--help").stdout
     for name in (
         *("serve", "dev", "demo", "submit", "status", "list", "watch", "cancel", "retry", "download", "migrate"),
@@ -94,7 +94,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     ],
 )
 def test_an_expected_error_is_a_line_and_a_code(error: BaseException, code: int, said: str) -> None:
-    """A line for each fault, no traceback, the contract's exit code."""
+    """A line for each fault, no traceback, the documented exit code."""
 
     @click.group(cls=CommandGroup)
     def group() -> None:

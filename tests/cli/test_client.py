@@ -157,7 +157,7 @@ async def test_problems_are_told_in_the_apis_words(api: FakeApi) -> None:
 
 @pytest.mark.parametrize("answer", ["<html>", "[]", "{}"])
 async def test_another_server_is_recognised(api: FakeApi, clip: Path, answer: str) -> None:
-    """An answer that is not the contract's names what to check."""
+    """An answer that is not the API's names what to check."""
     api.raw_answer = answer
     async with client_of(api) as client:
         with pytest.raises(ApiError, match="not as vproc's API does: check --api"):

@@ -52,7 +52,7 @@ def dev(*words: object, **environment: str) -> Result:
 
 
 def test_dev_says_where_everything_is(looked: Looked, tmp_path: Path) -> None:
-    """One line of JSON with the contract's names in their order; catalog and scratch lie in DIR, which stays."""
+    """One line of JSON with the documented names in their order; catalog and scratch lie in DIR, which stays."""
     result = dev("--port", 0, "--host", "localhost", "--data", tmp_path / "data")
     assert result.exit_code == 3, result.output
     [line] = result.stdout.splitlines()

@@ -16,7 +16,7 @@ from tests.support.fake_api import FakeApi, status_body
 from vproc.cli import cli
 
 ROOT = Path(vproc.__file__).parents[1]
-# What the contract's section 2 promises of each command that stands so far.
+# What `docs/reference/commands.md` promises of each command.
 PROMISED = {
     "serve": [],
     "dev": ["--port", "--data", "--host"],

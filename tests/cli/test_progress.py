@@ -41,9 +41,11 @@ def on_terminal(show: Callable[[TextIO], None]) -> str:
 
 def story(view: ProgressView) -> None:
     view.sending("clip.mp4", 1000)
-    for sent_bytes in (0, 400, 0, 500, 1000):
+    for sent_bytes in (0, 400, 0, 500, 996, 1000):
         view.sent(sent_bytes)
+    view.told(told("pending", 0.0))
     view.told(told("uploaded", 0.0))
+    view.told(told("processing", 0.0))
     for progress in (0.1, 0.11, 0.12, 0.5):
         view.told(told("processing", progress, stage="encode"))
     view.told(told("completed", 1.0))
@@ -58,8 +60,10 @@ def test_without_a_terminal_it_is_a_line_now_and_then() -> None:
         "uploading clip.mp4 (1000 bytes)",
         "uploaded 40%",
         "uploaded 50%",
+        "uploaded 90%",
         "uploaded 100%",
-        "uploaded 0%",
+        "waiting for a worker",
+        "processing 0%",
         "encode 10%",
         "encode 50%",
         "completed 100%",

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.aws import open_aws
 from tests.support.memory import MemoryQueue
-from vproc.errors import ErrorCode
+from vproc.aws.sqs import resolve_dlq_url
+from vproc.errors import ConfigError, ErrorCode
 from vproc.ports import CODE_ATTRIBUTE, Queue
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
@@ -138,3 +139,26 @@ async def test_a_dead_letter_in_sqs_carries_its_reason_and_a_redrive_shows_it(mo
         (redriven,) = await aws.queue.receive(max_messages=1, wait_s=1)
         assert redriven.attributes[CODE_ATTRIBUTE] == "stalled"
         assert CODE_ATTRIBUTE not in message.attributes
+
+
+# --- at the start: where dead letters go --------------------------------------------------------------------------------
+
+
+async def test_the_dead_letter_queue_is_the_one_named_or_the_policys(moto_url: str) -> None:
+    async with open_aws(moto_url) as aws:
+        control = aws.clients.sqs
+        assert await resolve_dlq_url(control, aws.queue_url, None) == aws.dlq_url
+        assert await resolve_dlq_url(control, aws.queue_url, aws.dlq_url) == aws.dlq_url
+        assert await resolve_dlq_url(control, aws.dlq_url, None) is None
+
+
+async def test_a_queue_that_is_not_there_is_told_by_its_own_variable(moto_url: str) -> None:
+    async with open_aws(moto_url) as aws:
+        control = aws.clients.sqs
+        with pytest.raises(ConfigError, match=r"^VPROC_QUEUE_URL: no such queue \(got .*-not"):
+            await resolve_dlq_url(control, f"{aws.queue_url}-not", aws.dlq_url)
+        with pytest.raises(ConfigError, match=r"^VPROC_DLQ_URL: no such queue \(got .*-not"):
+            await resolve_dlq_url(control, aws.queue_url, f"{aws.dlq_url}-not")
+        await control.delete_queue(QueueUrl=aws.dlq_url)
+        with pytest.raises(ConfigError, match=r"^VPROC_DLQ_URL: no such queue \(got 'arn:.* of the redrive policy'"):
+            await resolve_dlq_url(control, aws.queue_url, None)

@@ -55,14 +55,37 @@ def test_every_media_file_is_stripped_of_what_the_uploader_wrote(profile: str) -
 def test_every_output_is_an_absolute_path_in_the_directory(profile: str) -> None:
     made = plan(profile)
     written = [word for word in made.argv if word.startswith(f"file:{OUT}")]
-    assert len(written) == len(made.outputs)
-    assert all(f"file:{output.path}" in written for output in made.outputs if output.rendition != "sprite")
+    wanted = [made.thumbs if output.rendition == "sprite" else output.path for output in made.outputs]
+    assert written == [f"file:{path}" for path in wanted]
 
 
 def test_a_per_cent_sign_in_the_directory_is_no_pattern() -> None:
-    argv = plan("thumbnails", out_dir=Path("/scratch/100%/out")).argv
-    assert "file:/scratch/100%%/out/sprite-%03d.jpg" in argv
-    assert "file:/scratch/100%/out/poster.jpg" in argv
+    made = plan("thumbnails", out_dir=Path("/scratch/100%/out"))
+    assert "file:/scratch/100%%/out/sprite-%03d.jpg" in made.sheets_argv
+    assert "file:/scratch/100%/out/thumbs.nut" in made.sheets_argv
+    assert {"file:/scratch/100%/out/poster.jpg", "file:/scratch/100%/out/thumbs.nut"} <= set(made.argv)
+
+
+@pytest.mark.parametrize("profile", ["abr", "thumbnails"])
+def test_thumbnails_are_written_one_by_one_and_tiled_by_a_second_command(profile: str) -> None:
+    """One picture more than is planned: nothing, which opens the file at once and is left out of the sheets."""
+    made = plan(profile, media(video(end_s=60.0), duration_s=60.0))
+    assert made.sprite is not None
+    assert made.sprite.count == 60
+    assert value(made.argv, "-frames:v") == "61"
+    assert "tile" not in value(made.argv, "-filter_complex")
+    assert made.thumbs == OUT / "thumbs.nut"
+    assert value(made.sheets_argv, "-i") == f"file:{made.thumbs}"
+    assert value(made.sheets_argv, "-vf").startswith("trim=start_frame=1,")
+    assert "tile=5x5" in value(made.sheets_argv, "-vf")
+    assert value(made.sheets_argv, "-frames:v") == "3"
+    assert made.sheets_argv[:2] == ("/usr/bin/ffmpeg", "-nostdin")
+
+
+@pytest.mark.parametrize("profile", ["mp4", "h264", "hevc", "swap", "audio", "copy"])
+def test_without_a_sprite_there_is_one_command(profile: str) -> None:
+    made = plan(profile)
+    assert (made.sheets_argv, made.thumbs, made.sprite) == ((), None, None)
 
 
 def test_a_relative_path_is_no_path() -> None:
@@ -83,9 +106,9 @@ def test_odd_sample_rates_become_48_khz(rate: int, resampled: bool) -> None:
 
 def test_threads_are_given_to_the_decoder_and_to_each_encoder() -> None:
     argv = plan("abr", threads=2).argv
-    assert argv.count("-threads") == 1 + 3
     assert argv.index("-threads") < argv.index("-i")
-    assert "-threads" not in plan("abr").argv
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-threads"] == ["2"] * (1 + 3) + ["1"]
+    assert "-threads" not in plan("mp4").argv
     assert ":pools=2" in value(plan("hevc", threads=2).argv, "-x265-params")
 
 
@@ -119,6 +142,9 @@ def test_a_plan_knows_its_limit_its_duration_and_its_rate() -> None:
     assert value(made.argv, "-t") == "21600"
     assert plan("audio").fps is None
     assert plan("abr", replace(HD, container=Container.MPEG)).duration_s is None
+    long = media(video(end_s=600.0), duration_s=600.0)
+    assert plan("thumbnails", long).keyframes_only
+    assert not plan("abr", long).keyframes_only
 
 
 def test_the_check_decodes_key_frames_of_each_video_and_one_sound() -> None:

@@ -63,6 +63,12 @@ def test_the_timeline_is_the_segments_folded() -> None:
     assert [(entry.t, entry.d, entry.r) for entry in template.segment_timelines[0].Ss] == [(0, 4000, 1), (8000, 2000, None)]
 
 
+def test_no_segment_is_longer_than_the_longest_that_is_announced() -> None:
+    """4.4995 s, as a rest at the end makes of a segment, is announced as 4.500 and not as the four seconds of the others."""
+    mpd = parse([rendition("v720", track(4000 * 90, 4000 * 90 + 44955, timescale=90_000))], None)
+    assert mpd.max_segment_duration == "PT4.500S"
+
+
 def test_a_track_that_starts_late_is_offset() -> None:
     late = rendition("v720", track(4000, start=90))
     template = parse([late], None).periods[0].adaptation_sets[0].representations[0].segment_templates[0]

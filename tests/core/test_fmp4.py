@@ -61,7 +61,7 @@ def test_what_stands_before_a_fragment_is_part_of_its_segment() -> None:
 
 
 def test_a_fragment_without_a_key_frame_is_not_independent() -> None:
-    found = index(HEADER + FIRST + fragment(4000, [(40, 1)], sync=False))
+    found = index(HEADER + FIRST + fragment(4000, [(500, 1)], sync=False))
     assert [segment.starts_with_sync for segment in found.segments] == [True, False]
     assert not found.independent
 
@@ -165,6 +165,34 @@ def test_a_damaged_file_is_indexed_or_refused_and_never_beyond_its_end(data: st.
     assert all(0 < part.offset < part.offset + part.size <= len(damaged) for part in found.segments)
 
 
+REST = fragment(6000, [(5, 7), (494, 9)])
+
+
+def test_a_rest_shorter_than_half_a_second_joins_the_segment_before_it() -> None:
+    """Two fragments in one segment: every byte, every sample and all their time are still there."""
+    styp = box("styp", b"msdh", bytes(4))
+    first, last = index(WHOLE + styp + REST).segments
+    assert first == index(WHOLE).segments[0]
+    assert (last.offset, last.size) == (len(HEADER) + len(FIRST), len(SECOND) + len(styp) + len(REST))
+    assert (last.start, last.duration, last.samples, last.starts_with_sync) == (4000, 2499, 52, True)
+
+
+def test_half_a_second_stands_alone_and_so_does_an_only_segment() -> None:
+    assert [part.duration for part in index(WHOLE + fragment(6000, [(500, 1)])).segments] == [4000, 2000, 500]
+    assert [part.duration for part in index(HEADER + fragment(0, [(1, 1)])).segments] == [1]
+
+
+def test_the_rest_is_measured_in_the_tracks_own_timescale() -> None:
+    sound = FTYP + moov(aac_entry(), handler=b"soun", timescale=48000) + fragment(0, [(1024, 5)] * 188)
+    assert len(index(sound + fragment(188 * 1024, [(1024, 5)] * 23)).segments) == 1
+    assert len(index(sound + fragment(188 * 1024, [(1024, 5)] * 24)).segments) == 2
+
+
+def test_a_short_segment_in_the_middle_and_a_hole_before_the_rest_change_no_time() -> None:
+    parts = index(HEADER + fragment(0, [(40, 1)]) + fragment(4000, [(4000, 1)]) + fragment(8100, [(40, 1)])).segments
+    assert [(part.start, part.duration) for part in parts] == [(0, 40), (4000, 4140)]
+
+
 @given(st.lists(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 40)), min_size=1, max_size=5), min_size=1, max_size=5))
 def test_durations_add_up_whatever_the_samples(fragments: list[list[tuple[int, int]]]) -> None:
     data, at = HEADER, 0
@@ -174,4 +202,7 @@ def test_durations_add_up_whatever_the_samples(fragments: list[list[tuple[int, i
     found = index(data)
     assert found.duration_s == pytest.approx(at / 1000)
     assert found.init_bytes + sum(part.size for part in found.segments) == len(data)
-    assert [part.samples for part in found.segments] == [len(samples) for samples in fragments]
+    counts, kept = [len(samples) for samples in fragments], len(found.segments) - 1
+    assert [part.samples for part in found.segments] == [*counts[:kept], sum(counts[kept:])]
+    assert kept == 0 or found.segments[-1].duration >= 500
+    assert sum(duration for samples in fragments[kept + 1 :] for duration, _ in samples) < 500

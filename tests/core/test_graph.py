@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.samples import media, video
-from vproc.core.graph import WATCH, video_graph
+from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.plan import decide
 from vproc.core.profile import get_profile
+from vproc.core.sprite import plan_sprite
 
 
 def graph(profile: str = "h264", *, watch: bool = False, **changes: Any) -> str:
@@ -65,6 +66,20 @@ def test_rgb_is_converted_to_bt709(tags: dict[str, str]) -> None:
 def test_pictures_are_bt601_of_full_range_as_jpeg_is() -> None:
     assert graph("abr").count(":in_color_matrix=bt709:out_color_matrix=bt601:out_range=pc") == 2
     assert "in_color_matrix" not in graph("abr", color_space="bt709")
+
+
+def test_thumbnails_are_one_an_interval_after_a_picture_of_nothing() -> None:
+    """The first comes at half an interval: what opens the file must not wait for it."""
+    assert (
+        "[sprite-in]fps=fps=1/12:start_time=0:eof_action=pass,scale=160:90:flags=lanczos:in_color_matrix=bt709"
+        ":out_color_matrix=bt601:out_range=pc,setsar=1,format=yuv420p,tpad=start=1,settb=1/1000,setpts=N[sprite]"
+    ) in graph("abr", end_s=1200.0)
+
+
+def test_sheets_leave_that_picture_out() -> None:
+    assert sheets_graph(plan_sprite(1280, 720, 60)) == (
+        "trim=start_frame=1,setpts=PTS-STARTPTS,setrange=pc,tile=5x5,format=yuvj420p"
+    )
 
 
 def test_the_poster_is_one_of_three_frames_up_to_its_time() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.samples import audio, media, video
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
-from vproc.core.plan import OutputKind, PlannedOutput, decide, estimated_bytes, outputs_of, target_codec
+from vproc.core.plan import OutputKind, PlannedOutput, decide, declared_s, estimated_bytes, outputs_of, target_codec
 from vproc.core.profile import BUILTIN_PROFILES, get_profile
 from vproc.errors import RejectedError
 
@@ -39,7 +39,7 @@ def outputs(profile: str, info: MediaInfo = HD) -> dict[str, PlannedOutput]:
         ("copy", ["copy"], "h264"),
     ],
 )
-def test_each_profile_gives_what_the_contract_says(profile: str, renditions: list[str], target: str | None) -> None:
+def test_each_profile_gives_its_outputs_in_their_order(profile: str, renditions: list[str], target: str | None) -> None:
     assert list(outputs(profile)) == renditions
     assert target_codec(decide(HD, get_profile(profile)), HD) == target
 
@@ -91,6 +91,25 @@ def test_a_stream_whose_end_nobody_tells_promises_no_length() -> None:
     assert outputs("abr", guessed)["v720"].duration_s is None
 
 
+LONGER_SOUND = media(video(end_s=6.0), audio(end_s=8.0), audio(2, default=False, end_s=9.0), duration_s=20.0)
+
+
+@pytest.mark.parametrize(("profile", "seconds"), [("abr", 8.0), ("mp4", 8.0), ("audio", 8.0), ("thumbnails", 6.0), ("copy", 9.0)])
+def test_what_is_declared_is_the_longest_of_the_streams_that_are_used(profile: str, seconds: float) -> None:
+    """Subtitles, a second film or a track of data may go on longer than anything that is made of the file."""
+    assert declared_s(decide(LONGER_SOUND, get_profile(profile)), LONGER_SOUND) == seconds
+
+
+@pytest.mark.parametrize("profile", ["abr", "audio", "thumbnails", "copy"])
+def test_a_stream_whose_end_nobody_tells_lasts_as_long_as_the_file(profile: str) -> None:
+    flv = replace(HD, container=Container.FLV, video=video(end_s=None), audio=(audio(end_s=None),))
+    assert declared_s(decide(flv, get_profile(profile)), flv) == 10.0
+    untold = replace(flv, duration_s=None)
+    assert declared_s(decide(untold, get_profile(profile)), untold) is None
+    guessed = replace(HD, container=Container.MPEG)
+    assert declared_s(decide(guessed, get_profile(profile)), guessed) is None
+
+
 def test_the_poster_has_720_lines_at_most_and_the_sheets_their_size() -> None:
     found = outputs("abr", media(video(3840, 2160)))
     assert (found["poster"].width, found["poster"].height) == (1280, 720)
@@ -131,7 +150,8 @@ def test_the_estimate_is_the_caps_and_the_copys_is_the_source() -> None:
 
     assert estimate("h264") == round((5_000_000 + 128_000) / 8 * 10 * 1.1)
     assert estimate("mp4") == round((8_600_000 + 3 * 128_000) / 8 * 10 * 1.1)
-    assert estimate("abr") == round((8_600_000 + 128_000) / 8 * 10 * 1.1) + 2 * 2_000_000
+    thumbs = 11 * 160 * 90 * 3 // 2
+    assert estimate("abr") == round((8_600_000 + 128_000) / 8 * 10 * 1.1) + 2 * 2_000_000 + thumbs
     assert estimate("copy") == round(5_000_000 * 1.1)
     assert estimate("h264", media(video(), duration_s=None)) == 15_000_000
 

@@ -1,4 +1,4 @@
-"""The built-in profiles, as the contract lists them."""
+"""The built-in profiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vproc.core.profile import BUILTIN_PROFILES, Packaging, VideoCodec, get_prof
 from vproc.errors import RejectedError
 
 
-def test_the_contracts_profiles_are_there() -> None:
+def test_all_the_documented_profiles_are_there() -> None:
     assert set(BUILTIN_PROFILES) == {"abr", "mp4", "h264", "hevc", "swap", "audio", "thumbnails", "copy"}
     assert all(get_profile(name).name == name for name in BUILTIN_PROFILES)
 

@@ -43,6 +43,11 @@ def test_they_are_a_second_apart_until_there_are_a_hundred(duration_s: float, in
     assert (plan.interval_s, plan.count, plan.sheets) == (interval_s, count, sheets)
 
 
+def test_the_thumbnails_before_they_are_tiled_are_small() -> None:
+    assert plan_sprite(1280, 720, 10).raw_bytes == 11 * 160 * 90 * 3 // 2
+    assert plan_sprite(100, 9000, 20_000).raw_bytes < 8_000_000
+
+
 def test_without_a_duration_the_number_is_a_bound() -> None:
     plan = plan_sprite(1280, 720, None)
     assert (plan.interval_s, plan.count, plan.sheets, plan.duration_s) == (10, 100, 4, None)

@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from tests.support.samples import audio, media, video
 from vproc.core.media import MediaInfo
-from vproc.core.plan import OutputKind, PlannedOutput
-from vproc.core.verify import Verdict, check_decode, check_duration, check_end, check_output, check_picture, jpeg_size
+from vproc.core.plan import OutputKind, Plan, PlannedOutput
+from vproc.core.verify import (
+    Verdict,
+    check_decode,
+    check_duration,
+    check_end,
+    check_extent,
+    check_output,
+    check_picture,
+    jpeg_size,
+)
 from vproc.errors import RejectedError, TransientError
 
 MP4 = PlannedOutput(OutputKind.VIDEO, "v720", (Path("/o/v720.mp4"),), "h264", 1280, 720, "aac", 10.0)
@@ -76,6 +85,40 @@ def test_longer_is_never_judged_worse(found_s: float, declared_s: float) -> None
 
     assert rank(found_s) <= rank(found_s * 1.01 + 0.01)
     assert rank(declared_s) == 2
+
+
+PLAN = Plan((), (MP4,), "h264", 1, 10.0, 60.0)
+CUT = "[matroska @ 0x1] File ended prematurely at pos. 9"
+
+
+@pytest.mark.parametrize(
+    ("lengths", "verdict"), [((10.0,), WHOLE), ((3.0, 9.6), WHOLE), ((9.2, 2.0), DAMAGED), ((None, 9.9), WHOLE)]
+)
+def test_the_longest_output_tells_how_far_all_came(lengths: tuple[float | None, ...], verdict: Verdict) -> None:
+    """Of a stream that is shorter than the file nothing is said here: the other tells it."""
+    probed = [replace(GOOD, duration_s=length) for length in lengths]
+    assert check_extent(PLAN, probed, out_time_s=0.0, stderr="") == verdict
+    assert check_extent(replace(PLAN, duration_s=None), probed, out_time_s=0.0, stderr="") == WHOLE
+
+
+def test_where_no_output_comes_near_the_end_the_file_is_corrupt() -> None:
+    with pytest.raises(RejectedError, match=r"only 5\.0 s of the 10\.0 s"):
+        check_extent(PLAN, [replace(GOOD, duration_s=5.0)], out_time_s=10.0, stderr="")
+
+
+def test_pictures_are_judged_by_how_far_the_decoder_came() -> None:
+    assert check_extent(PLAN, [], out_time_s=9.9, stderr="") == WHOLE
+    with pytest.raises(RejectedError, match=r"only 5\.0 s"):
+        check_extent(PLAN, [], out_time_s=5.0, stderr="")
+
+
+def test_key_frames_far_apart_are_no_damage_unless_ffmpeg_speaks_of_some() -> None:
+    """A screen recording of ten minutes may have its only key frame at its start."""
+    sparse = replace(PLAN, keyframes_only=True)
+    assert check_extent(sparse, [], out_time_s=0.1, stderr="") == WHOLE
+    assert check_extent(sparse, [], out_time_s=9.2, stderr=CUT) == DAMAGED
+    with pytest.raises(RejectedError, match=r"only 5\.0 s"):
+        check_extent(sparse, [], out_time_s=5.0, stderr=CUT)
 
 
 def test_one_damaged_output_damages_the_file() -> None:

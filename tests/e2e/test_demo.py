@@ -105,6 +105,9 @@ def test_a_served_demo_can_be_watched_until_ctrl_c(here: Path, environment: dict
     process = start(here, environment, "demo", clip, "--serve", "--to", here / "out")
     line = until(process, "Watch it at") + until(process, "http")
     [stream] = re.findall(r"http\S+\.m3u8", line)
+    [page] = re.findall(r"Watch it at (http\S+/\?file=[0-9a-f-]{36}) \(Ctrl-C", line)
+    with urlopen(page) as answer:
+        assert b'id="player"' in answer.read()
     with urlopen(stream) as answer:
         assert answer.read().startswith(b"#EXTM3U")
     assert end(process, signal.SIGINT) == (0, "")

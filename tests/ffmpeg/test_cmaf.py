@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import subprocess
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,6 +73,28 @@ def test_key_frames_stand_on_the_four_second_grid_in_every_rung(name: str) -> No
         assert len([packet for packet in packets(done.path(rung), "v:0") if "K" in packet["flags"]]) == len(starts)
         grids.append(starts)
     assert all(grid == grids[0] for grid in grids)
+
+
+def test_a_rest_of_a_few_frames_is_no_segment_of_its_own_in_any_track(tmp_path: Path) -> None:
+    """8.1 s of film: four seconds and then all the rest, alike in every rung, and it decodes with only its header."""
+    done = encoded("rest.mp4", "abr")
+    grids = set()
+    for output in done.plan.outputs:
+        if not output.is_media:
+            continue
+        found, data = index(output.path), output.path.read_bytes()
+        assert [part.duration / found.timescale for part in found.segments] == pytest.approx([4.0, 4.1], abs=0.05)
+        last = found.segments[-1]
+        assert data[last.offset : last.offset + last.size].count(b"moof") == 2
+        assert data[last.offset + last.size :][4:8] == b"mfra"
+        if found.is_video:
+            grids.add(tuple((Fraction(part.start, found.timescale), part.samples) for part in found.segments))
+        joined = tmp_path / "joined.mp4"
+        joined.write_bytes(data[: found.init_bytes] + data[last.offset : last.offset + last.size])
+        stream = "v:0" if found.is_video else "a:0"
+        assert len(packets(joined, stream)) == last.samples
+    assert grids == {((Fraction(0), 120), (Fraction(4), 123))}
+    assert len(tracks(done, OutputKind.CMAF_VIDEO)) == 2
 
 
 def test_one_segment_follows_another_and_header_and_segments_decode(tmp_path: Path) -> None:

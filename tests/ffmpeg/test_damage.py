@@ -14,20 +14,20 @@ from tests.support.media import FFMPEG, LIMITS, Encoded, clip, encode, encoded, 
 from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.exits import encoder_failure, input_damaged
 from vproc.core.profile import get_profile
-from vproc.core.verify import Verdict, check_decode, check_duration, check_end, check_output
+from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output
 from vproc.errors import RejectedError, TransientError
 
 
 def judge(done: Encoded) -> Verdict:
-    """As the daemon does: the end, then each output."""
+    """As the daemon does: the end, then each output, then all together."""
     failure = encoder_failure(returncode=done.returncode, stderr=done.stderr, stopped=None)
     if failure is not None:
         raise failure
     verdict = check_end(done.stderr, out_time_s=done.progress.out_time_s, limit_s=done.plan.limit_s)
-    for output in done.plan.outputs:
-        if output.is_media:
-            verdict |= check_output(output, probe(output.path))
-    return verdict | check_duration(done.progress.out_time_s, done.plan.duration_s)
+    probed = {output: probe(output.path) for output in done.plan.outputs if output.is_media}
+    for output, info in probed.items():
+        verdict |= check_output(output, info)
+    return verdict | check_extent(done.plan, probed.values(), out_time_s=done.progress.out_time_s, stderr=done.stderr)
 
 
 @pytest.mark.parametrize("profile", ["abr", "h264", "audio", "thumbnails", "copy"])
@@ -45,8 +45,14 @@ def test_a_matroska_that_lacks_its_last_tenth_is_kept_and_marked(tmp_path: Path)
     assert judge(done) == Verdict(damaged=True)
 
 
-def test_a_whole_file_is_not_damaged() -> None:
-    assert judge(encoded("main.mkv", "copy")) == Verdict()
+@pytest.mark.parametrize(
+    "name", ["main.mkv", "longer-sound.mp4", "shorter-sound.mp4", "late-video.mp4", "long.mp4", "sparse.mp4"]
+)
+@pytest.mark.parametrize("profile", ["copy", "audio", "thumbnails"])
+def test_a_whole_file_is_not_damaged(name: str, profile: str) -> None:
+    """However much longer one of its streams is, and however far apart its key frames are."""
+    if profile != "audio" or probe(clip(name)).audio:
+        assert judge(encoded(name, profile)) == Verdict()
 
 
 def test_noise_in_the_middle_is_decoded_over(tmp_path: Path) -> None:

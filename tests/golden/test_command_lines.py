@@ -68,8 +68,9 @@ def command(profile: str, source: str) -> str:
         )
     except RejectedError as error:
         return f"{error}\n"
-    assert tuple(shlex.split(render(plan.argv))) == plan.argv
-    return render(plan.argv)
+    commands = [render(argv) for argv in (plan.argv, plan.sheets_argv) if argv]
+    assert [tuple(shlex.split(text)) for text in commands] == [argv for argv in (plan.argv, plan.sheets_argv) if argv]
+    return "\n".join(commands)
 
 
 def golden() -> dict[str, str]:

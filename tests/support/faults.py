@@ -11,6 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import anyio
 import anyio.lowlevel
 
+from tests.support.changes import Changes
+
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound="Faults")
@@ -59,10 +61,11 @@ class _Failure:
 
 
 class Faults:
-    """What a test may do to an adapter's calls. ``calls`` counts them by method."""
+    """What a test may do to an adapter's calls. ``calls`` counts them by method; `called` waits for one."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
+        self._changes = Changes()
         self._failures: dict[str, list[_Failure]] = {}
         self._pauses: dict[str, list[Pause]] = {}
 
@@ -83,9 +86,18 @@ class Faults:
         self._pauses.setdefault(method, []).append(pause)
         return pause
 
+    async def called(self, method: str, times: int = 1) -> None:
+        """Return once a method was called so often; a failure after five seconds."""
+        await self.until(lambda: self.calls[method] >= times)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once it holds; it is looked at when a call begins and when one took effect."""
+        await self._changes.until(condition)
+
     async def begin(self, method: str) -> BaseException | None:
         """Count, hold, fail; the error to raise once the call took effect, if one was asked for."""
         self.calls[method] += 1
+        self._changes.tell()
         await anyio.lowlevel.checkpoint()
         if pauses := self._pauses.get(method):
             await pauses.pop(0).hold()
@@ -110,6 +122,7 @@ def faulty(
     async def call(self: F, *args: P.args, **kwargs: P.kwargs) -> R:
         late = await self.begin(method.__name__)
         result = await method(self, *args, **kwargs)
+        self._changes.tell()
         if late is not None:
             raise late
         return result

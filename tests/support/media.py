@@ -98,6 +98,13 @@ _CLIPS = {
         "-i {short.mp4} -c copy -metadata title=Secret -metadata location=+48.8577+002.295/ -metadata:s:a:0 language=fra"
     ),
     "moov-last.mov": "-i {main.mp4} -c copy",
+    "steady.mp4": _made(_TEST, 20, f"{_X264} {_AAC} -movflags +faststart", size="320x180"),
+    "steady.mkv": "-i {steady.mp4} -c copy",
+    "steady.flv": "-i {steady.mp4} -c copy",
+    "steady.ts": "-i {steady.mp4} -c copy",
+    "rest.mp4": _made(_TEST, 8.1, f"{_X264} {_AAC}", size="960x720"),
+    "sparse.mp4": _made("testsrc2=size={size}:rate={rate}", 610, f"{_X264} -g 9999", size="64x64", rate="2", sound=None),
+    "sparse.mkv": "-i {sparse.mp4} -c copy",
     "main.mkv": "-i {main.mp4} -c copy",
     "one.mp4": "-i {silent.mp4} -frames:v 1 -c copy",
     "one.mkv": "-i {silent.mp4} -frames:v 1 -c copy",
@@ -178,10 +185,15 @@ class Encoded:
 
 
 def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = LIMITS, ffmpeg: str = FFMPEG) -> Encoded:
-    """Run a profile's command line on a file."""
+    """Run a profile's command lines on a file."""
     info = probe(source)
     plan = make_plan(info, get_profile(profile), ffmpeg=ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
     done = subprocess.run(plan.argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if plan.sheets_argv and done.returncode == 0:
+        sheets = subprocess.run(plan.sheets_argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert (sheets.returncode, sheets.stderr) == (0, "")
+    if plan.thumbs is not None:
+        plan.thumbs.unlink(missing_ok=True)
     progress = ProgressParser(plan.duration_s, fps=plan.fps)
     for line in done.stdout.splitlines():
         progress.feed(line)

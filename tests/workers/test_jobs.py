@@ -275,7 +275,7 @@ async def test_its_owner_cancels_a_running_job_within_two_seconds(tmp_path: Path
 
 
 async def test_a_lost_lease_ends_the_job_and_touches_nothing(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world, anyio.create_task_group() as tasks:
+    async with open_world(tmp_path) as world:
         ended = anyio.Event()
 
         async def until_cancelled(job: Job) -> None:
@@ -286,16 +286,17 @@ async def test_a_lost_lease_ends_the_job_and_touches_nothing(tmp_path: Path) -> 
 
         world.pipeline.steps = [until_cancelled]
         world.raw.upload(KEY, b"x")
-        tasks.start_soon(world.handle_next)
-        await world.pipeline.begun.wait()
-        await world.catalog.renew(await world.lease(), ttl_s=-1)
-        taken = await world.catalog.claim(claim_request(FILE_ID, run_id="other"))
-        assert taken.state is ClaimState.GRANTED
-        await ended.wait()
-    assert world.processed.keys == []
-    assert world.queue.calls["delete"] == world.queue.calls["release"] == 0
-    assert (await world.lease()).token == (taken.lease.token if taken.lease else None)
-    assert world.count("vproc_messages_total", outcome="lost") == 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.handle_next)
+            await world.pipeline.begun.wait()
+            await world.catalog.renew(await world.lease(), ttl_s=-1)
+            taken = await world.catalog.claim(claim_request(FILE_ID, run_id="other"))
+            assert taken.state is ClaimState.GRANTED
+            await ended.wait()
+        assert world.processed.keys == []
+        assert world.queue.calls["delete"] == world.queue.calls["release"] == 0
+        assert (await world.lease()).token == (taken.lease.token if taken.lease else None)
+        assert world.count("vproc_messages_total", outcome="lost") == 1
 
 
 async def test_a_worker_that_was_stopped_past_its_lease_does_not_commit(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from urllib.parse import quote
 
 import structlog
 from aiohttp import web
+from anyio.lowlevel import checkpoint
 
 from vproc.api.access import own_file
-from vproc.api.models import OriginalAddress, OutputAddress, ProcessedAddresses
+from vproc.api.body import read_query
+from vproc.api.models import OriginalAddress, OutputAddress, OutputQuery, ProcessedAddresses
 from vproc.api.originals import standing_original
 from vproc.api.parts import Parts, parts_of
 from vproc.api.reply import reply
@@ -21,7 +23,7 @@ from vproc.core.keys import manifest_key
 from vproc.core.manifest import Manifest, Output, OutputKind
 from vproc.errors import NotFoundError
 
-_NOT_LISTED = frozenset({OutputKind.SEGMENT, OutputKind.INIT})
+_SEGMENTS = frozenset({OutputKind.SEGMENT, OutputKind.INIT})
 _SAVED_UNDER_A_NAME = frozenset({OutputKind.VIDEO, OutputKind.AUDIO})
 
 log = structlog.stdlib.get_logger(__name__)
@@ -44,6 +46,7 @@ async def original(request: web.Request) -> web.Response:
 async def processed(request: web.Request) -> web.Response:
     """Addresses of the outputs of a completed file."""
     parts = parts_of(request)
+    query = read_query(request, OutputQuery)
     file = await own_file(request)
     if file.status is not Status.COMPLETED:
         raise NotFoundError(f"Processed file not available. Current status: {file.status}")
@@ -53,7 +56,7 @@ async def processed(request: web.Request) -> web.Response:
         raise NotFoundError(
             f"Processed file not available. Current status: {file.status}, but its outputs are gone from the bucket."
         )
-    outputs = listed_outputs(Manifest.from_json(body))
+    outputs = listed_outputs(Manifest.from_json(body), segments=query.segments)
     if not outputs:
         raise NotFoundError("The file was processed, but nothing came of it.")
     addresses = []
@@ -62,15 +65,17 @@ async def processed(request: web.Request) -> web.Response:
         url, expires_at = await _address(parts, file, output)
         addresses.append(OutputAddress.of(output, url))
         ends += [expires_at] if expires_at else []
+        await checkpoint()  # signing asks nobody and takes its time: thousands of segments must not hold up heartbeats
     main = addresses[outputs.index(main_output(outputs))]
     answer = ProcessedAddresses(download_url=main.url, expires_at=min(ends, default=None), outputs=tuple(addresses))
     return reply(answer)
 
 
-def listed_outputs(manifest: Manifest) -> tuple[Output, ...]:
-    """Entry points first, then what they are no copies of, without single segments."""
+def listed_outputs(manifest: Manifest, *, segments: bool = False) -> tuple[Output, ...]:
+    """Entry points first, then what they are no copies of; without single segments and their headers unless asked for."""
+    left_out = frozenset() if segments else _SEGMENTS
     copied = {entry.source_key for entry in manifest.entry_points}
-    others = (output for output in manifest.outputs if output.kind not in _NOT_LISTED and output.key not in copied)
+    others = (output for output in manifest.outputs if output.kind not in left_out and output.key not in copied)
     return (*manifest.entry_points, *others)
 
 
@@ -109,6 +114,7 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="Addresses of the outputs",
         answers=(Answer(200, "Where to fetch them", ProcessedAddresses),),
-        problems=(404, 503),
+        query=OutputQuery,
+        problems=(404, 422, 503),
     ),
 )

@@ -261,9 +261,18 @@ class OutputAddress(_Answer):
         return cls(**shown, url=url)
 
 
+class OutputQuery(BaseModel):
+    """Which outputs to tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    segments: bool = False
+    """Single segments and their headers as well: there may be thousands."""
+
+
 class ProcessedAddresses(_Answer):
-    """All outputs but single segments. `download_url` is the one to give a person: the largest MP4, else the audio, else
-    the master playlist, else the poster. `expires_at` is null where the addresses are a CDN's."""
+    """All outputs; single segments only where they were asked for. `download_url` is the one to give a person: the largest
+    MP4, else the audio, else the master playlist, else the poster. `expires_at` is null where the addresses are a CDN's."""
 
     download_url: str
     expires_at: Instant | None

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 
@@ -27,9 +28,12 @@ _AWAY_CODES = frozenset(
         "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException",
         "RequestLimitExceeded", "KmsThrottled", "KMS.ThrottlingException", "OverLimit", "BandwidthLimitExceeded",
         "NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "PermanentRedirect",
-        "AuthorizationHeaderMalformed",
+        "AuthorizationHeaderMalformed", "InvalidToken", "TokenRefreshRequired", "UnrecognizedClientException",
+        # An answer to HEAD has no body, and its status stands for the code: an expired token and a wrong region are these.
+        "301", "307", "400",
     }
 )  # fmt: skip
+TOO_LONG_CODES = frozenset({"InvalidParameterValue", "MessageTooLong", "AWS.SimpleQueueService.MessageTooLong"})
 
 
 def code_of(error: ClientError) -> str:
@@ -50,11 +54,18 @@ def translated(action: str) -> Iterator[None]:
     except ClientError as error:
         code, status = code_of(error), status_of(error)
         sentence = f"cannot {action}: {code} (HTTP {status})"
-        if code in _AWAY_CODES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if _is_away(code, status):
             raise UnavailableError(sentence) from error
         raise TransientError(ErrorCode.INTERNAL, sentence) from error
-    except (BotoCoreError, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise UnavailableError(f"cannot {action}: {_short(error)}") from error
+
+
+def _is_away(code: str, status: int) -> bool:
+    """A key that is disabled is the account's fault, however KMS calls it that day."""
+    if code in _AWAY_CODES or code.upper().startswith("KMS"):
+        return True
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def _short(error: BaseException) -> str:

@@ -70,7 +70,7 @@ async def open_clients(
                 ),
                 sqs=await client("sqs", connect_timeout=3, read_timeout=5, max_pool_connections=32, retries=_STANDARD),
                 s3=await client("s3", connect_timeout=5, read_timeout=20, max_pool_connections=32, **s3_options),
-                s3_bulk=await client("s3", connect_timeout=5, read_timeout=30, max_pool_connections=64, **s3_options),
+                s3_bulk=await client("s3", connect_timeout=5, read_timeout=30, max_pool_connections=64, **_unsigned(s3_options)),
                 presign=await client(
                     "s3", public, **({**s3_options, "s3": {"addressing_style": "path"}} if public else s3_options)
                 ),
@@ -79,6 +79,12 @@ async def open_clients(
             hint = "; set AWS_REGION" if "region" in str(error).lower() else ""
             raise ConfigError(f"AWS configuration: {error}{hint}") from error
         yield clients
+
+
+def _unsigned(options: dict[str, Any]) -> dict[str, Any]:
+    """Bodies are not hashed for the signature: botocore does that on the event loop, megabytes at a time, and the SHA-256
+    that each of them carries is signed with the other headers."""
+    return options | {"s3": options["s3"] | {"payload_signing_enabled": False}}
 
 
 async def _s3_options(client: Any) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -10,7 +12,7 @@ from uuid import UUID
 
 from botocore.exceptions import ClientError
 
-from vproc.aws.errors import STALE_HANDLE_CODES, code_of, translated
+from vproc.aws.errors import STALE_HANDLE_CODES, TOO_LONG_CODES, code_of, translated
 from vproc.errors import ConfigError, ErrorCode, UnavailableError
 from vproc.ports import CODE_ATTRIBUTE, Message, QueueDepth
 
@@ -83,11 +85,17 @@ class SqsQueue:
         if file_id is not None:
             attributes[FILE_ID_ATTRIBUTE] = str(file_id)
         with translated("send to the dead-letter queue"):
-            await self._control.send_message(
-                QueueUrl=self._dlq_url,
-                MessageBody=message.body,
-                MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
-            )
+            try:
+                await self._control.send_message(
+                    QueueUrl=self._dlq_url,
+                    MessageBody=message.body,
+                    MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
+                )
+            except ClientError as error:
+                if code_of(error) not in TOO_LONG_CODES:
+                    raise
+                # The body alone fills a message. Without its reason it still fits; with it, it would be tried for ever.
+                await self._control.send_message(QueueUrl=self._dlq_url, MessageBody=message.body)
 
     async def depths(self) -> dict[str, QueueDepth]:
         """Depth of ``main`` and ``dlq``."""
@@ -112,24 +120,38 @@ class SqsQueue:
 async def resolve_dlq_url(control: Any, queue_url: str, configured: str | None) -> str | None:
     """The dead-letter queue's address: as configured, or from the queue's redrive policy; None where it has none.
 
-    Raises `ConfigError` when the queue does not exist or the policy cannot be read, `UnavailableError` when SQS is away.
+    Raises `ConfigError` when one of the queues does not exist or the queue refuses, `UnavailableError` when SQS is away.
     """
     with translated("reach the queue"):
-        try:
+        with _wrong_at_start("VPROC_QUEUE_URL", queue_url):
             answer = await control.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["RedrivePolicy"])
-            policy = answer.get("Attributes", {}).get("RedrivePolicy")
-            if configured or not policy:
-                return configured
-            *_, account, name = str(json.loads(policy)["deadLetterTargetArn"]).split(":")
+        if configured:
+            # An address that leads nowhere would be noticed at the first dead letter, which then has no place.
+            with _wrong_at_start("VPROC_DLQ_URL", configured):
+                await control.get_queue_attributes(QueueUrl=configured, AttributeNames=["QueueArn"])
+            return configured
+        policy = answer.get("Attributes", {}).get("RedrivePolicy")
+        if not policy:
+            return None
+        arn = str(json.loads(policy)["deadLetterTargetArn"])
+        *_, account, name = arn.split(":")
+        with _wrong_at_start("VPROC_DLQ_URL", f"{arn} of the redrive policy"):
             found = await control.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-        except ClientError as error:
-            code = code_of(error)
-            if "NonExistentQueue" in code or code == "QueueDoesNotExist":
-                raise ConfigError(f"VPROC_QUEUE_URL: no such queue (got {queue_url!r})") from error
-            if code in {"AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"}:
-                raise ConfigError(f"VPROC_QUEUE_URL: access refused by SQS ({code}): check the role's sqs: rights") from error
-            raise
     return str(found["QueueUrl"])
+
+
+@contextmanager
+def _wrong_at_start(variable: str, got: str) -> Iterator[None]:
+    """Raise `ConfigError` for a queue that is not there, or that this role may not read."""
+    try:
+        yield
+    except ClientError as error:
+        code = code_of(error)
+        if "NonExistentQueue" in code or code == "QueueDoesNotExist":
+            raise ConfigError(f"{variable}: no such queue (got {got!r})") from error
+        if code in {"AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"}:
+            raise ConfigError(f"{variable}: access refused by SQS ({code}): check the role's sqs: rights") from error
+        raise
 
 
 def _message(raw: dict[str, Any], asked_at: float) -> Message:

@@ -1,5 +1,6 @@
 """Bulk transfer: ranged parallel download of one pinned version, upload in checksummed parts. Memory is bounded by
-part size times parallelism; files are read and written in threads; every write to the store has a deadline.
+chunk size times parallelism, whatever the size of a part; files are read and written in threads; every write to the store
+has a deadline.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ import base64
 import errno
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 
+from vproc.aws.body import FileBody
 from vproc.aws.errors import MISSING_CODES, PRECONDITION_CODES, code_of, translated
 from vproc.core.files import ObjectVersion
 from vproc.core.manifest import base64_of_hex
@@ -68,12 +70,15 @@ class Download:
 
     def _open(self) -> int:
         """Open the file and take its space at once, so that a disk too small is known before the transfer."""
-        handle = os.open(self._to, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            if self._version.size_bytes:
-                os.posix_fallocate(handle, 0, self._version.size_bytes)
+            handle = os.open(self._to, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                if self._version.size_bytes:
+                    _take_space(handle, self._version.size_bytes)
+            except OSError:
+                os.close(handle)
+                raise
         except OSError as error:
-            os.close(handle)
             raise _disk_error(error) from error
         return handle
 
@@ -112,6 +117,7 @@ class Download:
                     ) from error
                 raise
             async with answer["Body"] as body:
+                _require_range(answer.get("ContentRange"), start)
                 with suppress(aiohttp.ClientError, BotoCoreError, TimeoutError, ConnectionError):
                     while position < end and (chunk := await body.read(CHUNK_BYTES)):
                         chunk = chunk[: end - position]
@@ -146,9 +152,9 @@ class Upload:
         return await self._multipart()
 
     async def _single(self) -> str:
-        body = await self._read(self._part.offset, self._part.size_bytes)
         checksum = base64_of_hex(self._part.sha256)
-        with translated("upload an output"), self._metrics.s3_request("put"), anyio.fail_after(write_budget_s(len(body))):
+        body = FileBody(self._part.path, self._part.offset, self._part.size_bytes)
+        with _sent("upload an output", body, metrics=self._metrics), anyio.fail_after(write_budget_s(len(body))):
             await self._client.put_object(
                 **self._target,
                 Body=body,
@@ -156,7 +162,6 @@ class Upload:
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=checksum,
             )
-        self._metrics.transferred.labels("out").inc(len(body))
         return checksum
 
     async def _multipart(self) -> str:
@@ -175,7 +180,8 @@ class Upload:
                     MpuObjectSize=self._part.size_bytes,
                 )
         except BaseException:
-            with anyio.move_on_after(10, shield=True), suppress(ClientError, BotoCoreError, aiohttp.ClientError, OSError):
+            # Whatever comes of it, what is raised is why the upload failed; the bucket's lifecycle aborts what is left.
+            with anyio.move_on_after(10, shield=True), suppress(Exception):
                 await self._client.abort_multipart_upload(**self._target, UploadId=upload_id)
             raise
         digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
@@ -199,27 +205,42 @@ class Upload:
         return [parts[number] for number in sorted(parts)]
 
     async def _send_part(self, upload_id: str, number: int, offset: int, length: int) -> dict[str, Any]:
-        body = await self._read(self._part.offset + offset, length)
-        digest = await anyio.to_thread.run_sync(lambda: hashlib.sha256(body).digest())
-        checksum = base64.b64encode(digest).decode()
-        with translated("upload a part"), self._metrics.s3_request("put"), anyio.fail_after(write_budget_s(length)):
+        body = FileBody(self._part.path, self._part.offset + offset, length)
+        checksum = base64.b64encode(await body.sha256()).decode()
+        with _sent("upload a part", body, metrics=self._metrics), anyio.fail_after(write_budget_s(length)):
             answer = await self._client.upload_part(
                 **self._target, UploadId=upload_id, PartNumber=number, Body=body, ChecksumSHA256=checksum
             )
-        self._metrics.transferred.labels("out").inc(length)
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
-    async def _read(self, offset: int, length: int) -> bytes:
-        return await anyio.to_thread.run_sync(_read_slice, self._part.path, offset, length)
+
+@contextmanager
+def _sent(action: str, body: FileBody, *, metrics: Metrics) -> Iterator[None]:
+    """Around one write of a body. That its file could not be read is told as such, and not as the store's fault."""
+    try:
+        with translated(action), metrics.s3_request("put"):
+            yield
+    except UnavailableError:
+        if body.fault is not None:
+            raise body.fault from None
+        raise
+    metrics.transferred.labels("out").inc(len(body))
 
 
-def _read_slice(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        body = file.read(length)
-    if len(body) != length:
-        raise TransientError(ErrorCode.OUTPUT_INVALID, f"{path.name} became shorter while it was uploaded")
-    return body
+def _require_range(told: str | None, start: int) -> None:
+    """A store may leave a range out and send the whole (RFC 9110, 14.2): right only for a range that begins at 0."""
+    if not (told or "bytes 0-").startswith(f"bytes {start}-"):
+        raise UnavailableError("cannot download the source: the store sends other bytes than were asked for")
+
+
+def _take_space(handle: int, size_bytes: int) -> None:
+    """Reserve the whole file's space; on a file system that cannot, at least give the file its length."""
+    try:
+        os.posix_fallocate(handle, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+            raise
+        os.ftruncate(handle, size_bytes)
 
 
 def _write_all(handle: int, chunk: bytes, position: int) -> None:
@@ -233,4 +254,4 @@ def _disk_error(error: OSError) -> Exception:
     """A full or broken scratch disk is the machine's fault."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return UnavailableError("the scratch disk is full", code=ErrorCode.OUT_OF_DISK)
-    return UnavailableError(f"cannot write to the scratch directory: {error.strerror}", code=ErrorCode.OUT_OF_DISK)
+    return UnavailableError(f"cannot use the scratch directory: {error.strerror}", code=ErrorCode.OUT_OF_DISK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,12 +93,20 @@ def masked(url: str) -> str:
 
 
 @click.command()
+@click.option(
+    "--check",
+    "file",
+    envvar="VPROC_PROFILES_FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A file of your own profiles: list them too, or say what is wrong.  [default: VPROC_PROFILES_FILE]",
+)
 @json_option
-def profiles(as_json: bool) -> None:
-    """List the encoding profiles."""
-    from vproc.core.profile import BUILTIN_PROFILES  # noqa: PLC0415 - heavy: imported when the command runs
+def profiles(file: Path | None, as_json: bool) -> None:
+    """List the encoding profiles, the built-in ones and yours."""
+    from vproc.settings import read_profiles  # noqa: PLC0415 - heavy: imported when the command runs
 
-    rows = [shown_profile(profile) for profile in BUILTIN_PROFILES.values()]
+    rows = [shown_profile(profile) for profile in read_profiles(file).values()]
     if as_json:
         for row in rows:
             print_json(row)

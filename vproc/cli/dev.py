@@ -77,7 +77,7 @@ async def _run(directory: Path, overrides: dict[str, Any]) -> int:
 
 
 def ready_line(api_url: str | None, aws: EmbeddedAws, database_url: str) -> dict[str, str | None]:
-    """What the ready line holds; the names are the contract's. ``api`` is null in a process without the API."""
+    """What the ready line holds, under names that programs rely on. ``api`` is null in a process without the API."""
     return {
         "api": api_url,
         "s3": aws.s3_url,

@@ -15,7 +15,7 @@ from vproc.core.files import Status
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_PLAIN_STEP = 0.1
+_NOT_BEGUN = (Status.PENDING, Status.UPLOADED)
 
 
 class ProgressView(Protocol):
@@ -69,14 +69,17 @@ class PlainView:
 
     def sent(self, sent_bytes: int) -> None:
         """So many bytes of it are sent."""
-        share = sent_bytes / self._size_bytes if self._size_bytes else 1.0
-        if share >= _PLAIN_STEP:
-            self._say(("sent", int(share / _PLAIN_STEP)), f"uploaded {share:.0%}")
+        tenths = 10 * sent_bytes // self._size_bytes if self._size_bytes else 10
+        if tenths:
+            self._say(("sent", tenths), f"uploaded {10 * tenths}%")
 
     def told(self, status: FileStatus) -> None:
         """The file changed."""
         where = phase(status)
-        self._say((where, int(status.progress / _PLAIN_STEP)), f"{where} {status.progress:.0%}")
+        if status.status in _NOT_BEGUN:
+            self._say((where,), where)
+        else:
+            self._say((where, int(status.progress * 10)), f"{where} {status.progress:.0%}")
 
     def _say(self, what: tuple[object, ...], line: str) -> None:
         if what != self._last:
@@ -111,7 +114,9 @@ class RichView:
 
 
 def phase(status: FileStatus) -> str:
-    """The stage while it is processed, else the status."""
-    if status.status is Status.PROCESSING and status.stage:
-        return status.stage
+    """Where it is, in words: the stage while it is processed."""
+    if status.status in _NOT_BEGUN:
+        return "waiting for a worker"
+    if status.status is Status.PROCESSING:
+        return status.stage or "processing"
     return status.status.value

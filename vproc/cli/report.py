@@ -29,13 +29,14 @@ def made_rows(manifest: Manifest) -> list[Row]:
 def _row(output: Output) -> Row:
     size = f"{output.width}x{output.height}" if output.width and output.height else ""
     bitrate = f"{output.bitrate_bps / 1000:.0f} kb/s" if output.bitrate_bps else ""
-    name = PurePosixPath(output.key).name
+    name = "/".join(PurePosixPath(output.key).parts[2:])  # below the run's prefix
     return output.kind, output.codec or "", size, bitrate, readable_bytes(output.bytes), name
 
 
 def stage_rows(manifest: Manifest) -> list[Row]:
-    """Each stage with its seconds."""
-    return [(stage, f"{seconds:.2f}") for stage, seconds in manifest.stages.items()]
+    """Each stage up to the commit with its seconds, and all of them together."""
+    stages = {**manifest.stages, "together": sum(manifest.stages.values())}
+    return [(stage, f"{seconds:.2f}") for stage, seconds in stages.items()]
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -106,15 +107,15 @@ def _tell_address(daemon: DevDaemon, manifest: Manifest, target: Path, *, page: 
     video = next((output for output in manifest.outputs if output.kind is OutputKind.VIDEO), None)
     key = (entry or video or manifest.outputs[0]).key
     if serve:
-        click.echo(f"Watch it at {page or daemon.address_of(key)} (Ctrl-C ends it)")
+        watch = f"{page}?file={manifest.file_id}" if page else daemon.address_of(key)
+        click.echo(f"Watch it at {watch} (Ctrl-C ends it)")
         if page:
             click.echo(f"The stream itself: {daemon.address_of(key)}")
         click.echo(f"The API: {daemon.api}")
     else:
-        click.echo(f"Watch it with: ffplay {target / key}")
+        click.echo(f"Watch it with: ffplay {shlex.quote(str(target / key))}")
         click.echo(
-            f"Its address was {daemon.address_of(key)}, as long as the daemon ran; `vproc demo --serve` or "
-            "`make demo SERVE=1` keeps it up"
+            "Watch it in a browser: `make demo SERVE=1` or `vproc demo --serve` keeps the daemon up and prints the address"
         )
 
 

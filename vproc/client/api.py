@@ -312,7 +312,7 @@ async def _size_of(path: Path) -> int:
 
 @contextmanager
 def _as_promised(api_url: str) -> Iterator[None]:
-    """Turn an answer of another shape than the contract's into words."""
+    """Turn an answer of another shape than the API's into words."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:

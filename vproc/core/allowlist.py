@@ -1,6 +1,6 @@
 """What ffmpeg and ffprobe may open: the demuxer, the protocols and the decoders. The same options stand before each input.
 
-A seat belt: the wall is the jail (`facts/ffmpeg.md` 3.4). No argument here comes from a user's text.
+A seat belt, since lists have been got round before: the wall is the jail. No argument here comes from a user's text.
 """
 
 from __future__ import annotations

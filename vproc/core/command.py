@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vproc.core.allowlist import file_url, input_options
 from vproc.core.container import Container
-from vproc.core.graph import WATCH, video_graph
+from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.ladder import Rung
 from vproc.core.media import MediaInfo, MediaLimits
 from vproc.core.plan import (
@@ -19,11 +19,13 @@ from vproc.core.plan import (
     Plan,
     PlannedOutput,
     decide,
+    declared_s,
     estimated_bytes,
     outputs_of,
     target_codec,
 )  # fmt: skip
 from vproc.core.profile import Profile, VideoCodec
+from vproc.core.sprite import SpritePlan
 
 _AAC_RATES = (44100, 48000)
 
@@ -38,6 +40,8 @@ _CMAF_VIDEO = (
 )  # fmt: skip
 # The edit list takes AAC's priming (1024 samples) off the start; without it sound is 21 ms late.
 _CMAF_AUDIO = ("-movflags", "+cmaf+delay_moov+default_base_moof", "-use_editlist", "1")
+
+_JPEG = ("-c:v", "mjpeg", "-q:v", "3", "-f", "image2")
 
 # Sound begins with the picture (silence before a late start) and gaps in its timestamps stay gaps.
 _AUDIO_FILTER = "aresample=async=1:first_pts=0"
@@ -74,15 +78,19 @@ def make_plan(
         argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
     for output in outputs:
         argv += _output_options(output, encode, info, threads)
+    sheets = next((output for output in outputs if output.kind is OutputKind.SPRITE), None)
     return Plan(
         argv=tuple(argv),
         outputs=outputs,
         target_codec=target_codec(encode, info),
         estimated_bytes=estimated_bytes(encode, info),
-        duration_s=info.duration_s if info.declares_duration else None,
+        duration_s=declared_s(encode, info),
         limit_s=limits.max_duration_s,
         fps=encode.fps if encode.rungs or encode.poster_px else None,
+        keyframes_only=encode.keyframes_only,
         sprite=encode.sprite,
+        thumbs=_thumbs_path(sheets) if sheets else None,
+        sheets_argv=_sheets_argv(ffmpeg, encode.sprite, sheets) if encode.sprite and sheets else (),
     )
 
 
@@ -124,8 +132,10 @@ def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, thread
 
 def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, threads: int | None) -> list[str]:
     match output.kind:
-        case OutputKind.POSTER | OutputKind.SPRITE:
-            return _picture(output)
+        case OutputKind.POSTER:
+            return _poster_options(output)
+        case OutputKind.SPRITE:
+            return _thumbs_options(output, encode.sprite.count if encode.sprite else 0)
         case _ if encode.remux is not None:
             return _copied(output, encode.remux.muxer, info)
         case OutputKind.CMAF_VIDEO:
@@ -171,13 +181,30 @@ def _audio(encode: Encode) -> list[str]:
     return options if track.sample_rate in _AAC_RATES else [*options, "-ar", str(_AAC_RATES[-1])]
 
 
-def _picture(output: PlannedOutput) -> list[str]:
-    options = ["-map", f"[{output.rendition}]", "-r", "1000", "-c:v", "mjpeg", "-q:v", "3", "-f", "image2"]
-    if output.kind is OutputKind.POSTER:
-        # Each picture overwrites the last.
-        return [*options, "-update", "1", file_url(output.path)]
-    # A bound on the sheets: a source with a hole of a week in its timestamps would fill the disk.
-    return [*options, "-frames:v", str(len(output.paths)), _pattern(output.path)]
+def _poster_options(output: PlannedOutput) -> list[str]:
+    # Each picture overwrites the last. At a picture a millisecond none is dropped, and one that is doubled does no harm.
+    return ["-map", f"[{output.rendition}]", "-r", "1000", *_JPEG, "-update", "1", file_url(output.path)]
+
+
+def _thumbs_path(sheets: PlannedOutput) -> Path:
+    return sheets.path.with_name("thumbs.nut")
+
+
+def _thumbs_options(sheets: PlannedOutput, count: int) -> list[str]:
+    # Not tiled here: a sheet is full after minutes only, and ffmpeg 5 tells no progress before every file is open. NUT holds
+    # pictures at any time: where a format wants a constant rate, ffmpeg 7 and later fill up a thumbnail's seconds with copies.
+    options = ["-map", "[sprite]", "-enc_time_base", "1:1000", "-c:v", "rawvideo", "-threads", "1", "-flush_packets", "1"]
+    # A bound: a source with a hole of a week in its timestamps would fill the disk. One more, which opens the file.
+    return [*options, "-f", "nut", "-frames:v", str(count + 1), file_url(_thumbs_path(sheets))]
+
+
+def _sheets_argv(ffmpeg: str, sprite: SpritePlan, sheets: PlannedOutput) -> tuple[str, ...]:
+    return (
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
+        # A constant rate instead of the file's times: then every sheet comes out once.
+        "-protocol_whitelist", "file", "-f", "nut", "-r", "1", "-i", file_url(_thumbs_path(sheets)),
+        "-vf", sheets_graph(sprite), *_JPEG, "-frames:v", str(sprite.sheets), _pattern(sheets.path),
+    )  # fmt: skip
 
 
 def _pattern(first: Path) -> str:

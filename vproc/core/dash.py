@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from xml.etree import ElementTree as ET
 
 from vproc.core.playlist import Rendition, peak_bps, starts, target_duration_s
@@ -24,7 +25,7 @@ def dash_manifest(videos: Sequence[Rendition], audio: Rendition | None) -> str:
             "profiles": _PROFILE,
             "type": "static",
             "mediaPresentationDuration": f"PT{longest_s:.3f}S",
-            "maxSegmentDuration": f"PT{max(target_duration_s(track.index) for track in tracks)}S",
+            "maxSegmentDuration": f"PT{max(map(_longest_segment_s, tracks)):.3f}S",
             "minBufferTime": f"PT{target_duration_s(videos[0].index)}S",
         },
     )
@@ -55,6 +56,11 @@ def dash_manifest(videos: Sequence[Rendition], audio: Rendition | None) -> str:
         _representation(sound, audio, {"audioSamplingRate": str(audio.index.sample_rate)})
     ET.indent(mpd)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(mpd, encoding="unicode") + "\n"
+
+
+def _longest_segment_s(track: Rendition) -> float:
+    """In whole milliseconds, rounded up."""
+    return ceil(max(segment.duration for segment in track.index.segments) * 1000 / track.index.timescale) / 1000
 
 
 def _representation(parent: ET.Element, track: Rendition, attributes: dict[str, str]) -> None:

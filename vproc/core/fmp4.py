@@ -1,6 +1,7 @@
 """The index of a fragmented MP4 of one track: its header, its segments and their times, from the boxes alone.
 
-One fragment is one segment: `core.command` has ffmpeg write them so. Media data is never read.
+One fragment is one segment, as `core.command` has ffmpeg write them; only a short rest at the end joins the one before it.
+Media data is never read.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ _BEFORE_FRAGMENT = frozenset({"styp", "prft", "emsg"})
 _ASIDE = frozenset({"free", "skip", "sidx", "ssix", "mfra", "uuid", "meta", "pdin"})
 _NOT_SYNC = 0x10000  # sample_is_non_sync_sample
 
+_LEAST_LAST_S = Fraction(1, 2)
+"""A shorter last segment is no segment of its own: a few milliseconds of sound keep hls.js from ever reaching the end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Bytes and times of one segment. ``start`` and ``duration`` in the track's timescale; ``start`` is a decode time, which
-    of our encodes is also the time of its first picture or sample."""
+    of our encodes is also the time of its first picture or sample. The last may hold several fragments."""
 
     offset: int
     size: int
@@ -133,7 +137,7 @@ class _Walk:
         """After the last box."""
         if self._header is None or not self._segments or self._moof is not None:
             raise malformed("no segment, or the last has no data")
-        return replace(self._header.index, segments=tuple(self._segments))
+        return replace(self._header.index, segments=_without_rest(self._segments, self._header.index.timescale))
 
     def _begin(self, box: Box) -> None:
         self._start = box.offset if self._start is None else self._start
@@ -210,6 +214,22 @@ def _segment(moof: bytes, header: _Header, start: int, mdat: Box, before: Segmen
     if before is not None and decode_time < before.start + before.duration:
         raise malformed("a segment that starts before the last one ends")
     return Segment(start, mdat.end - start, decode_time, duration, samples, bool(sync))
+
+
+def _without_rest(segments: list[Segment], timescale: int) -> tuple[Segment, ...]:
+    """The last joined to the one before it where it is too short to stand alone."""
+    kept = list(segments)
+    while len(kept) > 1 and Fraction(kept[-1].duration, timescale) < _LEAST_LAST_S:
+        rest, long = kept.pop(), kept.pop()
+        kept.append(
+            replace(
+                long,
+                size=rest.offset + rest.size - long.offset,
+                duration=rest.start + rest.duration - long.start,
+                samples=long.samples + rest.samples,
+            )
+        )
+    return tuple(kept)
 
 
 def _fragment_defaults(tfhd: bytes, header: _Header) -> _Defaults:

@@ -1,10 +1,12 @@
-"""The filter graph: one decode, split into rungs, poster and sprite. Text only; what is made was decided in `core.plan`."""
+"""The filter graphs: one decode, split into rungs, poster and thumbnails; thumbnails tiled on sheets. Text only; what is made
+was decided in `core.plan`."""
 
 from __future__ import annotations
 
 from vproc.core.ladder import Rung
 from vproc.core.media import VideoStream
 from vproc.core.plan import Encode
+from vproc.core.sprite import SpritePlan
 
 WATCH = "watch"
 """Label of a branch that goes nowhere: it tells how far the decoder has come where only pictures are made."""
@@ -22,7 +24,7 @@ def video_graph(encode: Encode, *, watch: bool) -> str:
     if encode.poster_px is not None:
         branches.append(("poster", _poster_chain(encode, video)))
     if encode.sprite is not None:
-        branches.append(("sprite", _sprite_chain(encode, video)))
+        branches.append(("sprite", _thumbs_chain(encode.sprite, video)))
     if watch:
         branches.append((WATCH, f"fps=fps={encode.fps}:start_time=0"))
     head = ",".join(_head(encode, video)) or "null"
@@ -32,6 +34,12 @@ def video_graph(encode: Encode, *, watch: bool) -> str:
     inner = "".join(f"[{label}-in]" for label, _ in branches)
     chains = ";".join(f"[{label}-in]{chain}[{label}]" for label, chain in branches)
     return f"[0:{video.index}]{head},split={len(branches)}{inner};{chains}"
+
+
+def sheets_graph(sprite: SpritePlan) -> str:
+    """The value of ``-vf`` that tiles the thumbnails of `video_graph` on sheets; the first only opened their file."""
+    # The file does not keep the range, and what mjpeg takes is yuvj420p.
+    return f"trim=start_frame=1,setpts=PTS-STARTPTS,setrange=pc,tile={sprite.columns}x{sprite.rows},format=yuvj420p"
 
 
 def _head(encode: Encode, video: VideoStream) -> list[str]:
@@ -64,19 +72,17 @@ def _poster_chain(encode: Encode, video: VideoStream) -> str:
     return f"{select},{_picture_scale(width, height, video)},{_RENUMBER}"
 
 
-def _sprite_chain(encode: Encode, video: VideoStream) -> str:
-    sprite = encode.sprite
-    if sprite is None:
-        return ""
+def _thumbs_chain(sprite: SpritePlan, video: VideoStream) -> str:
     # Each thumbnail is the frame in the middle of its interval; `pass` rounds the end up, so the shortest film has one.
     sample = f"fps=fps=1/{sprite.interval_s}:start_time=0:eof_action=pass"
     scale = _picture_scale(sprite.width, sprite.height, video)
-    return f"{sample},{scale},tile={sprite.columns}x{sprite.rows},{_RENUMBER}"
+    # The middle of the first interval may be minutes away, and ffmpeg 5 tells no progress before every file is open: a picture
+    # of nothing goes before.
+    return f"{sample},{scale},format=yuv420p,tpad=start=1,{_RENUMBER}"
 
 
 _RENUMBER = "settb=1/1000,setpts=N"
-"""A picture each millisecond, with ``-r 1000``: neither of ffmpeg's ways to sync frames then drops or doubles one, and the
-pictures' times stay below those by which progress is told."""
+"""A picture each millisecond, so that the pictures' times stay below those by which progress is told."""
 
 
 def _picture_scale(width: int, height: int, video: VideoStream) -> str:

@@ -86,9 +86,13 @@ class Encode:
 class Plan:
     """``argv`` is the whole command line: progress on standard output, errors on standard error.
 
-    ``duration_s`` is what the source declares (None: it does not); ``limit_s`` is where ffmpeg stops reading, which is no
-    success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds the files together. ``fps`` is
-    the rate of the first video output, for `ProgressParser`.
+    ``duration_s`` is how long the streams that are used last, as the source declares it (None: it does not); ``limit_s`` is where
+    ffmpeg stops reading, which is no success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds
+    the files together. ``fps`` is the rate of the first video output, for `ProgressParser`. ``keyframes_only``: how far the
+    output came is known no better than the source's key frames are apart.
+
+    With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
+    sheets of them; ``thumbs`` is of no use after it.
     """
 
     argv: tuple[str, ...]
@@ -98,7 +102,10 @@ class Plan:
     duration_s: float | None
     limit_s: float
     fps: Fraction | None = None
+    keyframes_only: bool = False
     sprite: SpritePlan | None = None
+    thumbs: Path | None = None
+    sheets_argv: tuple[str, ...] = ()
 
 
 def decide(info: MediaInfo, profile: Profile) -> Encode:
@@ -162,6 +169,19 @@ def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedO
     return tuple(found)
 
 
+def declared_s(encode: Encode, info: MediaInfo) -> float | None:
+    """How long the streams that are used last together, as the source declares it; None where it does not. A stream whose own
+    end nobody tells is taken to last as long as the file."""
+    if not info.declares_duration:
+        return None
+    packaging = encode.profile.packaging
+    sounds = info.audio if packaging is Packaging.COPY else (encode.audio,)
+    used = [*sounds, None if packaging is Packaging.AUDIO else encode.video]
+    ends = [stream.end_s for stream in used if stream is not None]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else info.duration_s
+
+
 def target_codec(encode: Encode, info: MediaInfo) -> str | None:
     """The codec of the largest rung, of the sound, or of the source where it is copied."""
     if encode.video_codec is not None:
@@ -173,7 +193,9 @@ def target_codec(encode: Encode, info: MediaInfo) -> str | None:
 
 def estimated_bytes(encode: Encode, info: MediaInfo) -> int:
     """A bound of all files together, for the admission by free disk: the caps of the encode, or the source's own size."""
-    pictures = _PICTURE_BYTES * (bool(encode.poster_px) + (encode.sprite.sheets if encode.sprite else 0))
+    pictures = _PICTURE_BYTES * bool(encode.poster_px)
+    if (sprite := encode.sprite) is not None:
+        pictures += _PICTURE_BYTES * sprite.sheets + sprite.raw_bytes
     if encode.remux is not None:
         return round(info.size_bytes * _MUX_OVERHEAD)
     sound_bps = encode.profile.audio_bitrate_bps if encode.audio else 0

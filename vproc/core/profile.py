@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,7 +62,7 @@ def _rung(short_side_px: int | None, kbps: int, *, crf: int = 23) -> RungSpec:
     return RungSpec(short_side_px, crf, kbps * 1000, kbps * 2000)
 
 
-# CRF 23 capped: at equal quality it costs what a fixed bitrate does, and gives easy sources less (`facts/performance.md` 11).
+# CRF 23 capped: at equal quality it costs what a fixed bitrate does, and gives easy sources less.
 LADDER = (_rung(1080, 5000), _rung(720, 2800), _rung(360, 800))
 
 _SOURCE_SIZE_KBPS = ((2160, 16000), (1440, 9000), (1080, 5000), (720, 2800), (480, 1400), (0, 800))
@@ -92,11 +93,11 @@ BUILTIN_PROFILES = {
 }
 
 
-def get_profile(name: str) -> Profile:
+def get_profile(name: str, profiles: Mapping[str, Profile] = BUILTIN_PROFILES) -> Profile:
     """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
-    profile = BUILTIN_PROFILES.get(name)
+    profile = profiles.get(name)
     if profile is None:
         raise RejectedError(
-            ErrorCode.UNKNOWN_PROFILE, f"there is no profile {name[:64]!r}; there are: {', '.join(sorted(BUILTIN_PROFILES))}"
+            ErrorCode.UNKNOWN_PROFILE, f"there is no profile {name[:64]!r}; there are: {', '.join(sorted(profiles))}"
         )
     return profile

@@ -1,4 +1,5 @@
-"""The thumbnail sprite: how many pictures, how far apart, on which sheets, and the WebVTT that points into them."""
+"""The thumbnail sprite: how many pictures, how far apart, on which sheets, and the WebVTT that points into them. How ffmpeg makes
+them: `core.graph`, `core.command`."""
 
 from __future__ import annotations
 
@@ -39,6 +40,11 @@ class SpritePlan:
     def sheets(self) -> int:
         """Sheets that hold ``count``."""
         return ceil(self.count / self.per_sheet)
+
+    @property
+    def raw_bytes(self) -> int:
+        """All thumbnails before they are tiled, 12 bits a pixel, the one that only opens their file included."""
+        return (self.count + 1) * self.width * self.height * 3 // 2
 
 
 def plan_sprite(display_width: int, display_height: int, duration_s: float | None) -> SpritePlan:

@@ -1,15 +1,16 @@
 """Is an output what was planned? Values only: the caller probes the files and reads the pictures.
 
-Of damaged input (ruling 4) an output of 90 % and more of the declared duration is kept and marked; less is `corrupt_media`.
+Of damaged input an output of 90 % and more of the declared duration is kept and marked; less is `corrupt_media`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vproc.core.exits import input_damaged, last_words
 from vproc.core.media import MediaInfo
-from vproc.core.plan import OutputKind, PlannedOutput
+from vproc.core.plan import OutputKind, Plan, PlannedOutput
 from vproc.errors import ErrorCode, RejectedError, TransientError
 
 _ENOUGH = 0.9
@@ -68,6 +69,17 @@ def check_duration(found_s: float, declared_s: float | None) -> Verdict:
     raise RejectedError(
         ErrorCode.CORRUPT_MEDIA, f"only {found_s:.1f} s of the {declared_s:.1f} s that the file declares can be decoded"
     )
+
+
+def check_extent(plan: Plan, probed: Iterable[MediaInfo], *, out_time_s: float, stderr: str) -> Verdict:
+    """Judge how far all outputs together came: FLV and some Matroska declare the length of the file and of no stream.
+
+    ``probed``: the media outputs. Where only pictures are made, ``out_time_s`` tells it. Raises as `check_duration`.
+    """
+    lengths = [info.duration_s for info in probed if info.duration_s is not None]
+    if not lengths and plan.keyframes_only and not input_damaged(stderr):
+        return Verdict()  # what lies behind the last key frame was not decoded: minutes of a screen recording
+    return check_duration(max(lengths, default=out_time_s), plan.duration_s)
 
 
 def check_end(stderr: str, *, out_time_s: float, limit_s: float) -> Verdict:

@@ -12,7 +12,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
-from vproc.errors import UnavailableError
+from vproc.errors import TransientError
 from vproc.ports import Message, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
@@ -21,7 +21,8 @@ from vproc.workers.jobs import Jobs
 
 ABANDON_POLL_S = 8.0
 """How long a drain waits for the poll in flight. An abandoned poll may take a message with it until its visibility ends."""
-LONGEST_BACKOFF_S = 15.0
+BACKOFFS_S = (2.0, 4.0, 8.0, 15.0)
+"""Before the next poll after one, two … failures in a row."""
 RELEASE_WITHIN_S = 5.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -72,24 +73,27 @@ class Consumer:
     async def _consume(self, jobs: TaskGroup) -> None:
         failures = 0
         while not self._draining.is_set():
-            if not await self._ready():
+            # The drain may have begun while the disk was looked at: a poll begun now would know no bound.
+            if not await self._ready() or self._draining.is_set():
                 continue
             try:
                 messages = await self._poll(self._free_slots())
-            except UnavailableError as error:
+            except TransientError as error:
+                longest = BACKOFFS_S[min(failures, len(BACKOFFS_S) - 1)]
                 failures += 1
                 self._last_error = error.detail
                 log.warning("poll_failed", error=error.detail, failures=failures)
-                await self._pause(min(LONGEST_BACKOFF_S, 2.0**failures) * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                await self._pause(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 continue
             failures, self._last_error = 0, None
+            if self._draining.is_set():
+                await self._give_back(messages)
+                return
             for message in messages:
-                if self._draining.is_set():
-                    await self._give_back(message)
-                    continue
                 # The token is taken here, not in the task, so that the next poll already counts it.
-                self._limiter.acquire_on_behalf_of_nowait(message.receipt_handle)
-                jobs.start_soon(self._work, message)
+                slot = object()
+                self._limiter.acquire_on_behalf_of_nowait(slot)
+                jobs.start_soon(self._work, message, slot)
 
     async def _ready(self) -> bool:
         """A slot is free and the intake open; False after a wait, to ask again."""
@@ -127,14 +131,21 @@ class Consumer:
         log.warning("poll_abandoned")
         return []
 
-    async def _give_back(self, message: Message) -> None:
-        with anyio.move_on_after(RELEASE_WITHIN_S, shield=True):
+    async def _give_back(self, messages: list[Message]) -> None:
+        """All at once: one that is not answered must not hold up the others, nor the end."""
+
+        async def release(message: Message) -> None:
             try:
                 await self._queue.release(message.receipt_handle)
-            except UnavailableError as error:
+            except TransientError as error:
                 log.warning("release_failed", error=error.detail)
 
-    async def _work(self, message: Message) -> None:
+        with anyio.move_on_after(RELEASE_WITHIN_S, shield=True):
+            async with task_group() as tasks:
+                for message in messages:
+                    tasks.start_soon(release, message)
+
+    async def _work(self, message: Message, slot: object) -> None:
         if message.sent_at is not None:
             self._metrics.queue_oldest_age.labels("main").set((datetime.now(UTC) - message.sent_at).total_seconds())
         self._metrics.jobs_in_progress.inc()
@@ -142,4 +153,4 @@ class Consumer:
             await self._jobs.handle(message)
         finally:
             self._metrics.jobs_in_progress.dec()
-            self._limiter.release_on_behalf_of(message.receipt_handle)
+            self._limiter.release_on_behalf_of(slot)

@@ -4,6 +4,7 @@ nobody used. Each step may be done by several daemons at once, and again.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 import anyio
@@ -30,14 +31,24 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Janitor:
     """Sweeps once a minute, and soon after a job ended."""
 
-    def __init__(self, *, catalog: Catalog, raw: ObjectStore, processed: ObjectStore, queue: Queue, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        raw: ObjectStore,
+        processed: ObjectStore,
+        queue: Queue,
+        metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._catalog = catalog
         self._raw = raw
         self._processed = processed
         self._queue = queue
         self._metrics = metrics
+        self._clock = clock
         self._woken = anyio.Event()
-        self._depth_due = 0.0
+        self._depth_read_at = float("-inf")
         self._busy = False
 
     def wake(self) -> None:
@@ -50,32 +61,34 @@ class Janitor:
         task_status.started()
         while True:
             self._woken = anyio.Event()  # before the sweep: a job that ends meanwhile asks for another
-            try:
-                await self.sweep()
-                await self._observe_depth()
-            except TransientError as error:
-                log.warning("sweep_broken_off", error=error.detail)
+            await self._tried("sweep", self.sweep())
+            await self._tried("depth", self._observe_depth())
             with anyio.move_on_after(SWEEP_EVERY_S):
                 await self._woken.wait()
 
     async def sweep(self) -> None:
-        """One round."""
+        """One round. What cannot be done to one file is tried again at the next, and holds up no other."""
         for file in await self._catalog.pending_raw_deletes(limit=BATCH):
-            await self._delete_raw(file)
+            await self._tried("raw_delete", self._delete_raw(file), file_id=str(file.file_id))
         if expired := await self._catalog.expire_pending(grace_s=PENDING_GRACE_S):
             self._done("pending_expired", expired, files=expired)
         for run in await self._catalog.orphan_runs(limit=BATCH):
-            await self._sweep_run(run)
+            await self._tried("run_sweep", self._sweep_run(run), file_id=str(run.file_id), run_id=run.run_id)
+
+    async def _tried(self, step: str, act: Awaitable[None], **fields: object) -> None:
+        """Do it, or say why not: nothing that the janitor meets may end the daemon."""
+        try:
+            await act
+        except TransientError as error:
+            log.warning("sweep_postponed", step=step, error=error.detail, **fields)
+        except Exception:
+            log.exception("sweep_crashed", step=step, **fields)
 
     async def _delete_raw(self, file: File) -> None:
         if file.etag is None:
             raise AssertionError("a completed file has an ETag")
         version = ObjectVersion(file.bucket, file.key, file.etag, file.size_bytes or 0, file.version_id)
-        try:
-            deleted = await self._raw.delete(version)
-        except TransientError as error:
-            log.warning("raw_delete_postponed", file_id=str(file.file_id), error=error.detail)
-            return
+        deleted = await self._raw.delete(version)
         await self._catalog.raw_deleted(file.file_id)
         self._done("raw_deleted", 1, file_id=str(file.file_id), replaced=not deleted)
 
@@ -89,17 +102,16 @@ class Janitor:
 
     async def _observe_depth(self) -> None:
         """The queue's gauges: seldom, since each reading is a paid request."""
-        now = monotonic()
-        if now < self._depth_due:
+        now = self._clock()
+        if now < self._depth_read_at + (DEPTH_EVERY_BUSY_S if self._busy else DEPTH_EVERY_IDLE_S):
             return
+        self._depth_read_at, self._busy = now, False
         depths = await self._queue.depths()
         for queue, depth in depths.items():
             self._metrics.queue_messages.labels(queue, "visible").set(depth.visible)
             self._metrics.queue_messages.labels(queue, "in_flight").set(depth.in_flight)
             self._metrics.queue_messages.labels(queue, "delayed").set(depth.delayed)
         self._busy = self._busy or depths["main"].visible > 0
-        self._depth_due = now + (DEPTH_EVERY_BUSY_S if self._busy else DEPTH_EVERY_IDLE_S)
-        self._busy = False
 
     def _done(self, action: str, count: int, **fields: object) -> None:
         self._metrics.janitor_actions.labels(action).inc(count)

@@ -15,7 +15,7 @@ import structlog
 
 from vproc.core.files import Stage
 from vproc.core.leases import Lease, LeaseView
-from vproc.errors import CancelledByOwnerError, LeaseLostError, UnavailableError
+from vproc.errors import CancelledByOwnerError, LeaseLostError, TransientError
 from vproc.ports import Catalog, Message, Queue
 from vproc.telemetry import Metrics
 
@@ -91,7 +91,7 @@ class Keeper:
     async def _report(self, lease: Lease, progress: Progress) -> None:
         try:
             view = await self._catalog.report(lease, progress=progress.fraction, stage=progress.stage)
-        except UnavailableError:
+        except TransientError:
             return  # whether the lease can still be proved is the heartbeat's to say
         self._adopt(view)
 
@@ -106,7 +106,7 @@ class Keeper:
                 with anyio.fail_after(budget_s):
                     proved_until = await self._extend_messages()
                     view = await self._catalog.renew(lease, ttl_s=proved_until - self._clock() - self._margin_s)
-            except (UnavailableError, TimeoutError) as error:
+            except (TransientError, TimeoutError) as error:
                 self._metrics.heartbeats.labels("error").inc()
                 log.warning("heartbeat_failed", file_id=str(lease.file_id), error=str(error))
                 await anyio.sleep(min(RETRY_EVERY_S, max(0.0, self.lease_ttl_s())))

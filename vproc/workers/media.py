@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from vproc.core.media import MediaInfo
 from vproc.core.plan import OutputKind, Plan, PlannedOutput
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.progress import ProgressParser
-from vproc.core.verify import Verdict, check_decode, check_end, check_output, check_picture
-from vproc.errors import ConfigError, ErrorCode, RejectedError, TransientError, UnavailableError
-from vproc.ports import ProcessLimits, Runner
+from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output, check_picture
+from vproc.errors import ConfigError, ErrorCode, JobError, RejectedError, TransientError, UnavailableError
+from vproc.ports import ProcessLimits, ProcessResult, Runner
 from vproc.settings import GIB, Settings
 
 PICTURE_HEAD_BYTES = 65536
-_VERSION = re.compile(r"^ffmpeg version (\S+)", re.MULTILINE)
+_VERSION = re.compile(r"^(?:ffmpeg|ffprobe) version (\S+)", re.MULTILINE)
 
 _PROBE_LIMITS = ProcessLimits(wall_s=20, cpu_s=10, memory_bytes=GIB, output_bytes=1024, directory_bytes=1 << 62)
 _ENCODE_MEMORY_BYTES = 8 * GIB
@@ -44,6 +44,14 @@ class Encoded:
     stderr: str
     out_time_s: float
     wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Outputs that may be published. ``probed`` holds what each media output turned out to be, by its rendition."""
+
+    verdict: Verdict
+    probed: Mapping[str, MediaInfo]
 
 
 class MediaTools:
@@ -79,8 +87,8 @@ class MediaTools:
         return parse_probe(result.stdout)
 
     async def encode(self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None]) -> Encoded:
-        """Run the plan's command. ``on_progress`` hears fractions from 0 to 1. Raises what its end stands for."""
-        parser = ProgressParser(plan.duration_s)
+        """Run the plan's commands. ``on_progress`` hears fractions from 0 to 1. Raises what their end stands for."""
+        parser = ProgressParser(plan.duration_s, fps=plan.fps)
 
         def on_line(line: str) -> bool:
             news = parser.feed(line)
@@ -98,24 +106,34 @@ class MediaTools:
             stall_s=self._stall_timeout_s,
         )
         result = await self._runner.run(plan.argv, cwd=cwd, limits=limits, on_line=on_line)
-        stopped = result.stopped.value if result.stopped else None
-        failure = encoder_failure(returncode=result.returncode, stderr=result.stderr, stopped=stopped)
-        if failure is not None:
-            log.info("encoder_failed", code=failure.code.value, returncode=result.returncode, stderr=result.stderr[-2000:])
+        if (failure := _failure(result)) is not None:
             raise failure
+        if plan.sheets_argv:
+            await self._make_sheets(plan, limits, cwd)
         return Encoded(result.stderr, parser.out_time_s, result.wall_s)
 
-    async def verify(self, plan: Plan, encoded: Encoded, *, cwd: Path) -> Verdict:
-        """Judge every output by what it turned out to be; ffmpeg's exit code proves nothing."""
+    async def _make_sheets(self, plan: Plan, limits: ProcessLimits, cwd: Path) -> None:
+        failure = _failure(await self._runner.run(plan.sheets_argv, cwd=cwd, limits=limits))
+        if isinstance(failure, RejectedError):
+            # Not the input is at fault here, but the thumbnails that we made of it.
+            raise TransientError(ErrorCode.OUTPUT_INVALID, f"the thumbnails: {failure.detail}") from failure
+        if failure is not None:
+            raise failure
+        if plan.thumbs is not None:
+            await anyio.to_thread.run_sync(plan.thumbs.unlink)
+
+    async def verify(self, plan: Plan, encoded: Encoded, *, cwd: Path) -> Verified:
+        """Judge every output by what it turned out to be; ffmpeg's exit code proves nothing. Raises what is wrong with it."""
         verdict = check_end(encoded.stderr, out_time_s=encoded.out_time_s, limit_s=plan.limit_s)
-        copied = False
-        for output in plan.outputs:
-            if output.is_media:
-                verdict |= check_output(output, await self._probe_output(output, cwd))
-                copied = copied or output.rendition == "copy"
-            else:
-                await self._check_pictures(output)
         media = [output for output in plan.outputs if output.is_media]
+        probed = {}
+        for output in media:
+            probed[output.rendition] = info = await self._probe_output(output, cwd)
+            verdict |= check_output(output, info)
+        verdict |= check_extent(plan, probed.values(), out_time_s=encoded.out_time_s, stderr=encoded.stderr)
+        for output in plan.outputs:
+            if not output.is_media:
+                await self._check_pictures(output)
         if media:
             limits = ProcessLimits(
                 wall_s=self._job_timeout_s,
@@ -125,8 +143,9 @@ class MediaTools:
                 directory_bytes=1 << 62,
             )
             result = await self._runner.run(decode_check_argv(self.ffmpeg, media), cwd=cwd, limits=limits)
+            copied = any(output.rendition == "copy" for output in media)
             verdict |= check_decode(result.returncode, result.stderr, copied=copied)
-        return verdict
+        return Verified(verdict, probed)
 
     async def _probe_output(self, output: PlannedOutput, cwd: Path) -> MediaInfo:
         container = Container.MATROSKA if output.path.suffix in {".mkv", ".webm"} else Container.MOV
@@ -142,6 +161,15 @@ class MediaTools:
             check_picture(output, await anyio.to_thread.run_sync(_head, path))
         if not output.path.exists():
             raise TransientError(ErrorCode.OUTPUT_INVALID, f"the output {output.rendition} was not written")
+
+
+def _failure(result: ProcessResult) -> JobError | None:
+    """What an ended ffmpeg stands for; None where it ended well."""
+    stopped = result.stopped.value if result.stopped else None
+    failure = encoder_failure(returncode=result.returncode, stderr=result.stderr, stopped=stopped)
+    if failure is not None:
+        log.info("encoder_failed", code=failure.code.value, returncode=result.returncode, stderr=result.stderr[-2000:])
+    return failure
 
 
 def existing(output: PlannedOutput) -> tuple[Path, ...]:
@@ -160,6 +188,7 @@ async def find_tools(settings: Settings, runner: Runner, *, cwd: Path) -> MediaT
     """The programs that the settings name, seen to run. Raises `ConfigError` where one is missing or does not answer."""
     ffmpeg = _find_program("VPROC_FFMPEG", settings.ffmpeg)
     ffprobe = _find_program("VPROC_FFPROBE", settings.ffprobe)
+    await _version(runner, "VPROC_FFPROBE", ffprobe, cwd=cwd)
     return MediaTools(
         runner=runner,
         ffmpeg=ffmpeg,
@@ -187,5 +216,5 @@ async def _version(runner: Runner, variable: str, program: str, *, cwd: Path) ->
         raise ConfigError(f"{variable}: {error.detail}") from error
     match = _VERSION.search(result.stdout.decode(errors="replace"))
     if result.returncode != 0 or match is None:
-        raise ConfigError(f"{variable}: {program} does not answer like ffmpeg (exit code {result.returncode})")
+        raise ConfigError(f"{variable}: {program} does not answer as ffmpeg and ffprobe do (exit code {result.returncode})")
     return match[1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vproc.core.plan import Plan, PlannedOutput
 from vproc.core.playlist import Rendition, average_bps, master_playlist, media_playlist, segment_name
 from vproc.core.sprite import sprite_vtt
 from vproc.ports import FileSlice
-from vproc.workers.media import existing
+from vproc.workers.media import Verified, existing
 
 _CHUNK_BYTES = 1024 * 1024
 _MEDIA_TYPE_OF_SUFFIX = {
@@ -63,23 +63,24 @@ class Package:
     entries: dict[str, str]
 
 
-def build_package(plan: Plan, info: MediaInfo, *, run_id: str, metadata: dict[str, Any], damaged: bool) -> Package:
+def build_package(plan: Plan, info: MediaInfo, verified: Verified, *, run_id: str, metadata: dict[str, Any]) -> Package:
     """Cut, hash and describe. Raises `TransientError` ``output_invalid`` for a track that is not what ffmpeg should write."""
-    builder = _Builder(run_id)
+    builder = _Builder(run_id, verified.probed)
     for output in plan.outputs:
         builder.add(output)
     builder.add_manifests(info)
     if plan.sprite is not None:
         builder.add_sprite_vtt(lambda uri, sheets: sprite_vtt(plan.sprite, uri, sheets=sheets) if plan.sprite else "")
-    builder.add_metadata({**metadata, "source": describe(info), "damaged": damaged})
+    builder.add_metadata({**metadata, "source": describe(info), "damaged": verified.verdict.damaged})
     return Package(tuple(builder.items), builder.entries)
 
 
 class _Builder:
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo]) -> None:
         self.items: list[Item] = []
         self.entries: dict[str, str] = {}
         self._run_id = run_id
+        self._probed = probed
         self._videos: list[Rendition] = []
         self._audio: Rendition | None = None
         self._sheets: list[str] = []
@@ -105,7 +106,7 @@ class _Builder:
         content_type = _MEDIA_TYPE_OF_SUFFIX[output.path.suffix]
         if kind is OutputKind.AUDIO:
             content_type = content_type.replace("video/", "audio/")
-        bitrate = round(body.size_bytes * 8 / output.duration_s) if output.duration_s else None
+        probed = self._probed[output.rendition]
         self._put(
             kind,
             output.path.name,
@@ -115,8 +116,8 @@ class _Builder:
             codec=output.codec,
             width=output.width,
             height=output.height,
-            bitrate_bps=bitrate,
-            duration_s=output.duration_s,
+            bitrate_bps=probed.bitrate_bps,
+            duration_s=probed.duration_s,
         )
 
     def _add_track(self, output: PlannedOutput) -> None:

@@ -7,7 +7,7 @@ never encoded again: the job goes on from there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,13 +28,12 @@ from vproc.core.leases import AttemptFigures
 from vproc.core.manifest import Manifest, Source
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
 from vproc.core.plan import Plan
-from vproc.core.profile import get_profile
-from vproc.core.verify import Verdict
+from vproc.core.profile import BUILTIN_PROFILES, Profile, get_profile
 from vproc.errors import ErrorCode, RejectedError, TransientError
 from vproc.ports import ObjectStore
 from vproc.telemetry import Metrics
 from vproc.workers.keeper import Progress
-from vproc.workers.media import Encoded, MediaTools
+from vproc.workers.media import Encoded, MediaTools, Verified
 from vproc.workers.package import build_package
 from vproc.workers.publisher import Publisher
 from vproc.workers.scratch import Scratch
@@ -98,7 +97,9 @@ class Pipeline:
         limits: MediaLimits,
         max_upload_bytes: int,
         metrics: Metrics,
+        profiles: Mapping[str, Profile] = BUILTIN_PROFILES,
     ) -> None:
+        self._profiles = profiles
         self._raw = raw
         self._processed = processed
         self._tools = tools
@@ -134,7 +135,7 @@ class Pipeline:
 
     async def _produce(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         """From the raw object to a committed manifest."""
-        profile = get_profile(job.file.profile)
+        profile = get_profile(job.file.profile, self._profiles)
         self._check_size(job.version)
         await self._scratch.require(job.version.size_bytes + _SPARE_BYTES)
         async with self._scratch.directory(job.run_id) as directory:
@@ -153,10 +154,10 @@ class Pipeline:
                 encoded = await self._encode(plan, job.version, directory, progress)
             with figures.stage(Stage.VERIFY):
                 progress.reach(Stage.VERIFY, _ENCODED)
-                verdict = await self._tools.verify(plan, encoded, cwd=directory)
+                verified = await self._tools.verify(plan, encoded, cwd=directory)
             with figures.stage(Stage.PUBLISH):
                 progress.reach(Stage.PUBLISH, _VERIFIED)
-                return await self._publish(job, plan, info, verdict, progress, figures)
+                return await self._publish(job, plan, info, verified, progress, figures)
 
     def _check_size(self, version: ObjectVersion) -> None:
         if version.size_bytes > self._max_upload_bytes:
@@ -189,7 +190,7 @@ class Pipeline:
         return encoded
 
     async def _publish(
-        self, job: Job, plan: Plan, info: MediaInfo, verdict: Verdict, progress: Progress, figures: JobFigures
+        self, job: Job, plan: Plan, info: MediaInfo, verified: Verified, progress: Progress, figures: JobFigures
     ) -> Manifest:
         def on_sent(count: int) -> None:
             figures.bytes_out += count
@@ -200,9 +201,9 @@ class Pipeline:
                 build_package,
                 plan,
                 info,
+                verified,
                 run_id=job.run_id,
                 metadata={"file_id": str(job.file.file_id), "file_name": job.file.file_name, "profile": job.file.profile},
-                damaged=verdict.damaged,
             )
         )
         total = max(1, sum(item.size_bytes for item in package.items))
@@ -213,7 +214,7 @@ class Pipeline:
             profile=job.file.profile,
             created_at=datetime.now(UTC),
             source=_source(job.version, info),
-            damaged=verdict.damaged,
+            damaged=verified.verdict.damaged,
             target_codec=plan.target_codec,
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
             tools={"vproc": __version__, "ffmpeg": self._tools.version},
@@ -244,9 +245,9 @@ def _source(version: ObjectVersion, info: MediaInfo) -> Source:
 
 
 def _fingerprint(plan: Plan) -> str:
-    """Which command made it: equal for equal commands, wherever they ran."""
+    """Which commands made it: equal for equal commands, wherever they ran."""
     directory = str(plan.outputs[0].path.parent.parent)
-    text = "\0".join(argument.replace(directory, "") for argument in plan.argv[1:])
+    text = "\0".join(argument.replace(directory, "") for argument in (*plan.argv[1:], *plan.sheets_argv[1:]))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -88,7 +88,7 @@ class Publisher:
         return winner
 
     async def place_entry_points(self, manifest: Manifest) -> None:
-        """Copy what the manifest names to the fixed names: the same bytes, whoever does it, however often. Playlists last."""
+        """Copy what the manifest names to the fixed names: the same bytes, whoever does it, however often."""
 
         async def place(entry: EntryPoint) -> None:
             body = await self._store.get(entry.source_key)

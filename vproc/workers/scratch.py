@@ -90,17 +90,24 @@ async def open_scratch(parent: Path) -> AsyncIterator[Scratch]:
 
 def _make(parent: Path) -> tuple[Path, int]:
     root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    lock = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        unlocked = root / f"{_LOCK}.new"
+        lock = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It has its name only once it is held: another process that starts now would take it for a dead one's.
+        unlocked.rename(root / _LOCK)
+    except OSError:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
     return root, lock
 
 
 def _remove_dead(parent: Path, own: Path) -> list[str]:
     removed = []
     for path in parent.glob(f"{_PREFIX}*"):
-        if path == own or not path.is_dir() or path.stat().st_uid != os.getuid():
-            continue
-        with suppress(OSError):
+        with suppress(OSError):  # another process may remove it at the same time
+            if path == own or not path.is_dir() or path.stat().st_uid != os.getuid():
+                continue
             if not (path / _LOCK).exists():
                 if time.time() - path.stat().st_mtime < _YOUNG_S:
                     continue  # its process may be about to take the lock

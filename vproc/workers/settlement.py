@@ -10,7 +10,7 @@ import anyio
 import structlog
 
 from vproc.core.policy import Settle
-from vproc.errors import UnavailableError
+from vproc.errors import TransientError
 from vproc.ports import Queue
 from vproc.telemetry import Metrics
 
@@ -52,7 +52,7 @@ async def settle(queue: Queue, receipts: Mapping[str, str], settlements: Sequenc
                     await queue.delete(handle)
                 else:
                     await queue.release(handle, delay_s=math.ceil(chosen.delay_s))
-            except UnavailableError as error:
+            except TransientError as error:
                 log.warning("settling_failed", settle=chosen.settle.value, error=error.detail)
     if scope.cancelled_caught:
         log.warning("settling_timed_out", settle=chosen.settle.value)
