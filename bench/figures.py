@@ -19,8 +19,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def spread(values: Sequence[float], unit: str, *, digits: int = 0) -> str:
     """The median, and the least and the greatest of several runs."""
-    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
-    return f"{middle} {unit}" if low == high else f"{middle} {unit} ({low} to {high})"
+    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
+    named = f"{middle} {unit}".rstrip()
+    return named if low == high else f"{named} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from vproc.daemon import ReadyInfo, default_slots, run
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
 from vproc.settings import Settings, load_settings
 from vproc.workers.consumer import Consumer
+from vproc.workers.scratch import open_scratch
 
 
 @pytest.fixture(autouse=True)
@@ -273,18 +274,15 @@ async def test_a_service_that_crashes_ends_the_daemon_with_its_own_error(aws: Aw
     assert names_in(Path("scratch")) == []
 
 
-async def test_several_daemons_share_a_scratch_directory(aws: Aws) -> None:
-    """A second one that starts beside it takes nothing of the first's away."""
+async def test_it_removes_a_dead_ones_scratch_and_keeps_its_own_from_others(aws: Aws) -> None:
     dead = Path("scratch") / f"vproc-scratch-{uuid4().hex}"
     dead.mkdir()
     (dead / "lock").touch()
     async with running(settings_for(aws)):
-        assert len(names_in(Path("scratch"))) == 1
-        first = names_in(Path("scratch"))
-        assert dead.name not in first
-        with pytest.raises(ConfigError, match="VPROC_FFMPEG"):
-            await run(settings_for(aws, ffmpeg="/nowhere/at-all"))  # found out after it made its own directory
-        assert names_in(Path("scratch")) == first
+        (own,) = names_in(Path("scratch"))
+        assert own != dead.name
+        async with open_scratch(Path("scratch")):
+            assert own in names_in(Path("scratch"))
 
 
 def test_a_job_at_a_time_for_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,7 @@ class Provoker:
         for body in (b'{"file_name": "a.mp4"}', b"{", b"{}", b"x" * 70_000):
             await self.ask("POST", "/upload", data=body, headers={"Content-Type": "application/json"})
         await self.ask("GET", "/uploads?limit=0")
+        await self.ask("GET", f"/upload/{UUID(int=9)}/download/processed?segments=some")
         await self.ask("GET", "/assets/nothing")
         self.monkeypatch.setattr(TokenIdentity, "identify", _open_identity)
         with self.monkeypatch.context() as patch:

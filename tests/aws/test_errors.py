@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
 from botocore.exceptions import (
@@ -21,9 +23,8 @@ SIGNED = "https://raw.s3.eu-west-1.amazonaws.com/videos/a.mp4?X-Amz-Credential=A
 
 
 def client_error(code: str, status: int) -> ClientError:
-    return ClientError(
-        {"Error": {"Code": code, "Message": f"see {SIGNED}"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject"
-    )
+    answer: Any = {"Error": {"Code": code, "Message": f"see {SIGNED}"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetObject")
 
 
 def raised_for(error: BaseException) -> JobError:
@@ -71,7 +72,7 @@ def test_what_is_refused_for_its_own_sake_counts(code: str, status: int) -> None
         EndpointConnectionError(endpoint_url=SIGNED),
         ConnectTimeoutError(endpoint_url=SIGNED),
         ReadTimeoutError(endpoint_url=SIGNED),
-        SSLError(endpoint_url=SIGNED, error="certificate verify failed"),
+        SSLError(endpoint_url=SIGNED, error=OSError("certificate verify failed")),
         NoCredentialsError(),
         ResponseParserError(f"<html>\n{SIGNED}"),
         ClientPayloadError(f"cut: {SIGNED}"),

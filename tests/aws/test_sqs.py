@@ -31,7 +31,8 @@ class StubSqs:
 
 
 def refused(code: str, status: int = 400) -> ClientError:
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Call")
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "Call")
 
 
 def queue(client: StubSqs, *, dlq_url: str | None = "http://sqs/dead") -> SqsQueue:

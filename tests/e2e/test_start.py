@@ -55,7 +55,7 @@ def postgres() -> Iterator[PostgresServer]:
         server.remove()
 
 
-def refused(outside: Outside, folder: Path, code: int, *said: str, within: tuple[str, ...] = (), **settings: str) -> None:
+def expect_refused(outside: Outside, folder: Path, code: int, *said: str, within: tuple[str, ...] = (), **settings: str) -> None:
     """It ends with the code, and says one line for each fault, and no more."""
     ended = run(folder, "serve", within=within, **outside.settings, **settings)
     assert ended.code == code, ended
@@ -83,7 +83,7 @@ def test_every_wrong_setting_has_its_line(outside: Outside, tmp_path: Path) -> N
         VPROC_CONCURRENCY="0",
         VPROC_SANDBOX="maybe",
     )
-    refused(
+    expect_refused(
         wrong,
         tmp_path,
         WRONG,
@@ -183,7 +183,7 @@ FAULTS = (
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_what_is_wrong_or_away_stops_the_start(outside: Outside, tmp_path: Path, fault: Fault) -> None:
     """One clear line that begins with the variable; nothing is left in the scratch directory."""
-    refused(but(outside, **fault.settings(outside)), tmp_path, fault.code, fault.said)
+    expect_refused(but(outside, **fault.settings(outside)), tmp_path, fault.code, fault.said)
 
 
 def test_a_scratch_disk_that_is_read_only_or_full_stops_the_start(outside: Outside, tmp_path: Path) -> None:
@@ -192,15 +192,15 @@ def test_a_scratch_disk_that_is_read_only_or_full_stops_the_start(outside: Outsi
     disk.mkdir()
     wrong = but(outside, VPROC_SCRATCH_DIR=str(disk))
     said = f"VPROC_SCRATCH_DIR: takes a directory that can be written (got '{disk}': "
-    refused(wrong, tmp_path, WRONG, f"{said}Read-only file system)", within=(*on_its_own_disk(disk, "ro"),))
-    refused(wrong, tmp_path, WRONG, f"{said}no space is left there)", within=(*on_its_own_disk(disk, "nr_inodes=1"),))
+    expect_refused(wrong, tmp_path, WRONG, f"{said}Read-only file system)", within=(*on_its_own_disk(disk, "ro"),))
+    expect_refused(wrong, tmp_path, WRONG, f"{said}no space is left there)", within=(*on_its_own_disk(disk, "nr_inodes=1"),))
 
 
 def test_postgresql_is_migrated_by_a_person(outside: Outside, postgres: PostgresServer, tmp_path: Path) -> None:
     """Unmigrated, the start names the command; after it the daemon starts, and the command has nothing more to do."""
     url = postgres.url(postgres.create_database()).replace("+asyncpg", "")
     database = but(outside, VPROC_DATABASE_URL=url)
-    refused(database, tmp_path, WRONG, "VPROC_DATABASE_URL: the database awaits migration 0001: run `vproc migrate`")
+    expect_refused(database, tmp_path, WRONG, "VPROC_DATABASE_URL: the database awaits migration 0001: run `vproc migrate`")
     first, again = (run(tmp_path, "migrate", VPROC_DATABASE_URL=url) for _ in range(2))
     assert (first.code, first.stdout) == (0, "migrated: 0001\n"), first
     assert (again.code, again.stdout) == (0, "up to date already\n"), again
@@ -215,7 +215,7 @@ def test_a_wrong_password_is_told_and_not_shown(outside: Outside, postgres: Post
     url = f"postgresql://guarded:{quoted}@127.0.0.1:{postgres.port}/postgres"
     database = but(outside, VPROC_DATABASE_URL=url, VPROC_LOG_LEVEL="debug")
     said = f"VPROC_DATABASE_URL: cannot use guarded@127.0.0.1:{postgres.port}/postgres: password authentication failed"
-    refused(database, tmp_path, WRONG, said)
+    expect_refused(database, tmp_path, WRONG, said)
     for command in ("serve", "migrate", "config"):
         ended = run(tmp_path, command, **database.settings)
         assert ended.code == (0 if command == "config" else WRONG)

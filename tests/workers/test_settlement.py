@@ -101,6 +101,6 @@ async def test_a_queue_that_never_answers_does_not_hold_up_the_end(metrics: Metr
     queue = MemoryQueue()
     receipts = await two_received(queue)
     queue.pause_next("delete")
-    with anyio.fail_after(2):
+    with anyio.fail_after(5):
         await settle(queue, receipts, [DONE], metrics)
     assert len(queue.bodies) == 2
