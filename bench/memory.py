@@ -73,7 +73,8 @@ class _Watch:
             self.phase, self._entered = phase, now
 
     async def sample(self, daemon: Daemon) -> None:
-        """Until cancelled."""
+        """Until cancelled. The first phase begins with the first sample."""
+        self._begun = self._entered = monotonic()
         while True:
             resident = memory_of(daemon.pid).resident_bytes
             self.greatest[self.phase] = max(self.greatest.get(self.phase, 0), resident)
