@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -149,9 +154,48 @@ def descriptors() -> set[str]:
 
 
 def other_user(*arguments: str) -> list[str]:
-    """The command line that runs one of this module's commands as nobody, where this user may become it, else as this user."""
-    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    return [*prefix, sys.executable, "-m", "tests.support.children", *arguments]
+    """The command line that runs one of this module's commands as nobody, where this user may become it, else as this user.
+    Run it in `reachable_code`."""
+    if os.geteuid() != 0:
+        return [sys.executable, "-m", "tests.support.children", *arguments]
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    # An interpreter below root's home is out of nobody's reach; the system's of the same version is not.
+    for python in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
+        if subprocess.run([*prefix, "test", "-x", python], check=False, cwd="/").returncode == 0:
+            return [*prefix, python, "-m", "tests.support.children", *arguments]
+    raise AssertionError("no interpreter of this version that every user may run")
+
+
+@cache
+def reachable_code() -> Path:
+    """A copy of what this module needs, where every user may read it: this checkout may lie where only root may."""
+    folder = Path(tempfile.mkdtemp(prefix="vproc-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    asked = [sys.executable, "-c", _TOP_LEVEL]
+    found = subprocess.run(asked, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
+    for path in map(Path, found):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        else:
+            shutil.copy(path, folder)
+    return folder
+
+
+_TOP_LEVEL = """
+import pathlib, sys
+import tests.support.children
+# The checkout comes last: the virtual environment may lie in it.
+places = [*(pathlib.Path(place).resolve() for place in sys.path if place.endswith("-packages")), pathlib.Path.cwd().resolve()]
+found = set()
+for module in list(sys.modules.values()):
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+    resolved = pathlib.Path(file).resolve() if file else None
+    inside = [place for place in places if resolved and resolved.is_relative_to(place)]
+    if inside:
+        found.add(inside[0] / resolved.relative_to(inside[0]).parts[0])
+print(*found, sep="\\n")
+"""
 
 
 TRANSCODES: dict[str, Sequence[str]] = {

@@ -28,6 +28,7 @@ from tests.support.children import (
     limits,
     names_in,
     other_user,
+    reachable_code,
     stub,
     transcode,
     unconfined,
@@ -238,7 +239,7 @@ async def test_the_real_ffmpeg_encodes_under_every_layer(tmp_path: Path) -> None
 
 
 async def test_the_real_ffmpeg_encodes_for_an_ordinary_user(owned: Path) -> None:
-    done = await anyio.run_process(other_user("transcode", str(owned)), cwd=ROOT, check=False)
+    done = await anyio.run_process(other_user("transcode", str(owned)), cwd=reachable_code(), check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout) == {"uid": os.geteuid() or 65534, "codecs": ["hevc", "aac"]}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.children import ROOT, names_in, other_user
+from tests.support.children import names_in, other_user, reachable_code
 from tests.workers.test_runners import owned  # noqa: F401 - a fixture
 from vproc.errors import ConfigError, UnavailableError
 from vproc.ports import ProcessResult
@@ -62,7 +62,7 @@ async def test_what_is_refused_is_refused_by_the_layers_and_not_by_accident(tmp_
 
 
 async def test_for_an_ordinary_user_every_escape_is_refused_too(owned: Path) -> None:  # noqa: F811
-    done = await anyio.run_process(other_user("escape", str(owned)), cwd=ROOT, check=False)
+    done = await anyio.run_process(other_user("escape", str(owned)), cwd=reachable_code(), check=False)
     assert done.returncode == 0, done.stderr.decode()
     told = json.loads(done.stdout)
     assert told["uid"] == (os.geteuid() or 65534)
