@@ -156,13 +156,14 @@ def descriptors() -> set[str]:
 def other_user(*arguments: str) -> list[str]:
     """The command line that runs one of this module's commands as nobody, where this user may become it, else as this user.
     Run it in `reachable_code`."""
+    module = ["-m", "tests.support.children", *arguments]
     if os.geteuid() != 0:
-        return [sys.executable, "-m", "tests.support.children", *arguments]
-    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        return [sys.executable, *module]
+    prefix = ["env", f"PYTHONPATH={reachable_code()}", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     # An interpreter below root's home is out of nobody's reach; the system's of the same version is not.
     for python in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
         if subprocess.run([*prefix, "test", "-x", python], check=False, cwd="/").returncode == 0:
-            return [*prefix, python, "-m", "tests.support.children", *arguments]
+            return [*prefix, python, *module]
     raise AssertionError("no interpreter of this version that every user may run")
 
 
