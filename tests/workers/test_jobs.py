@@ -535,3 +535,14 @@ async def test_what_cannot_be_written_down_is_decided_again(tmp_path: Path) -> N
         world.queue.put(direct_job())
         await world.handle_next()
         assert (await world.file()).status is Status.FAILED
+
+
+async def test_the_outputs_of_a_deleted_file_go_with_the_next_sweep(tmp_path: Path) -> None:
+    """The store was away when the file was deleted: the tombstone's outputs, manifest and entry points are the janitor's."""
+    async with open_world(tmp_path) as world:
+        world.raw.upload(KEY, b"x")
+        await world.handle_next()
+        assert world.processed.keys
+        await world.catalog.bury(FILE_ID)
+        await world.janitor.sweep()
+        assert world.processed.keys == []

@@ -12,7 +12,7 @@ import structlog
 from anyio.abc import TaskStatus
 
 from vproc.core.files import File, ObjectVersion
-from vproc.core.keys import manifest_key, run_prefix
+from vproc.core.keys import file_prefix, manifest_key, run_prefix
 from vproc.core.leases import OrphanRun
 from vproc.core.manifest import Manifest
 from vproc.errors import TransientError
@@ -93,7 +93,12 @@ class Janitor:
         self._done("raw_deleted", 1, file_id=str(file.file_id), replaced=not deleted)
 
     async def _sweep_run(self, run: OrphanRun) -> None:
-        """Remove a loser's outputs. The manifest has the last word on who lost, whatever the catalog says."""
+        """Remove a loser's outputs; of a deleted file, all that stands. The manifest has the last word on who lost."""
+        if await self._catalog.get(run.file_id) is None:
+            removed = await self._processed.delete_prefix(file_prefix(run.file_id))
+            self._done("run_swept", 1, file_id=str(run.file_id), run_id=run.run_id, objects=removed)
+            await self._catalog.run_swept(run)
+            return
         body = await self._processed.get(manifest_key(run.file_id))
         if body is None or Manifest.from_json(body).run_id != run.run_id:
             removed = await self._processed.delete_prefix(run_prefix(run.file_id, run.run_id))
