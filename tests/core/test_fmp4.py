@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.samples import FTYP, aac_entry, avc_entry, box, fragment, full, moov
-from vproc.core.fmp4 import TrackIndex, index_track
+from vproc.core.boxes import Read
+from vproc.core.fmp4 import Segment, TrackIndex, TrackWalk, index_track
 from vproc.errors import TransientError
 
 HEADER = FTYP + moov(avc_entry())
@@ -165,34 +166,6 @@ def test_a_damaged_file_is_indexed_or_refused_and_never_beyond_its_end(data: st.
     assert all(0 < part.offset < part.offset + part.size <= len(damaged) for part in found.segments)
 
 
-REST = fragment(6000, [(5, 7), (494, 9)])
-
-
-def test_a_rest_shorter_than_half_a_second_joins_the_segment_before_it() -> None:
-    """Two fragments in one segment: every byte, every sample and all their time are still there."""
-    styp = box("styp", b"msdh", bytes(4))
-    first, last = index(WHOLE + styp + REST).segments
-    assert first == index(WHOLE).segments[0]
-    assert (last.offset, last.size) == (len(HEADER) + len(FIRST), len(SECOND) + len(styp) + len(REST))
-    assert (last.start, last.duration, last.samples, last.starts_with_sync) == (4000, 2499, 52, True)
-
-
-def test_half_a_second_stands_alone_and_so_does_an_only_segment() -> None:
-    assert [part.duration for part in index(WHOLE + fragment(6000, [(500, 1)])).segments] == [4000, 2000, 500]
-    assert [part.duration for part in index(HEADER + fragment(0, [(1, 1)])).segments] == [1]
-
-
-def test_the_rest_is_measured_in_the_tracks_own_timescale() -> None:
-    sound = FTYP + moov(aac_entry(), handler=b"soun", timescale=48000) + fragment(0, [(1024, 5)] * 188)
-    assert len(index(sound + fragment(188 * 1024, [(1024, 5)] * 23)).segments) == 1
-    assert len(index(sound + fragment(188 * 1024, [(1024, 5)] * 24)).segments) == 2
-
-
-def test_a_short_segment_in_the_middle_and_a_hole_before_the_rest_change_no_time() -> None:
-    parts = index(HEADER + fragment(0, [(40, 1)]) + fragment(4000, [(4000, 1)]) + fragment(8100, [(40, 1)])).segments
-    assert [(part.start, part.duration) for part in parts] == [(0, 40), (4000, 4140)]
-
-
 @given(st.lists(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 40)), min_size=1, max_size=5), min_size=1, max_size=5))
 def test_durations_add_up_whatever_the_samples(fragments: list[list[tuple[int, int]]]) -> None:
     data, at = HEADER, 0
@@ -202,7 +175,34 @@ def test_durations_add_up_whatever_the_samples(fragments: list[list[tuple[int, i
     found = index(data)
     assert found.duration_s == pytest.approx(at / 1000)
     assert found.init_bytes + sum(part.size for part in found.segments) == len(data)
-    counts, kept = [len(samples) for samples in fragments], len(found.segments) - 1
-    assert [part.samples for part in found.segments] == [*counts[:kept], sum(counts[kept:])]
-    assert kept == 0 or found.segments[-1].duration >= 500
-    assert sum(duration for samples in fragments[kept + 1 :] for duration, _ in samples) < 500
+    assert [part.samples for part in found.segments] == [len(samples) for samples in fragments]
+
+
+def read(data: bytes) -> Read:
+    return lambda offset, size: data[offset : offset + size]
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
+def test_a_file_that_grows_ends_as_one_that_was_whole(sizes: list[int]) -> None:
+    """Whatever is seen of it in between, a fragment is told once it is there to its last byte, and never changes."""
+    walk = TrackWalk(read(WHOLE))
+    told: list[Segment] = []
+    for size in sorted(sizes):
+        walk.advance(size)
+        assert walk.fragments[: len(told)] == told
+        assert all(part.offset + part.size <= size for part in walk.fragments)
+        assert (walk.header is not None) == (size >= len(HEADER))
+        told = list(walk.fragments)
+    assert walk.finish(len(WHOLE)) == index(WHOLE)
+
+
+def test_a_box_to_the_end_of_the_file_and_a_cut_long_header_wait_for_the_end() -> None:
+    to_the_end = HEADER + FIRST[: int.from_bytes(FIRST[:4], "big")] + struct.pack(">I4s", 0, b"mdat") + bytes(1000)
+    walk = TrackWalk(read(to_the_end))
+    walk.advance(len(to_the_end))
+    assert not walk.fragments
+    assert len(walk.finish(len(to_the_end)).segments) == 1
+    walk = TrackWalk(read(HEADER + struct.pack(">I4sI", 1, b"mdat", 0)))
+    walk.advance(len(HEADER) + 12)
+    with pytest.raises(TransientError, match="cut short"):
+        walk.finish(len(HEADER) + 12)

@@ -14,6 +14,7 @@ from vproc.core.allowlist import file_url
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.fmp4 import TrackIndex, index_track
+from vproc.core.grid import KeyGrid, segmented
 from vproc.core.media import MediaInfo, MediaLimits
 from vproc.core.plan import Plan
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
@@ -208,10 +209,13 @@ def encoded(name: str, profile: str) -> Encoded:
     return encode(clip(name), profile, out_dir)
 
 
-def index(path: Path) -> TrackIndex:
-    """The index of a fragmented file."""
+GRID = KeyGrid(4, 4)
+
+
+def index(path: Path, grid: KeyGrid = GRID) -> TrackIndex:
+    """The index of a fragmented file, its fragments joined to segments."""
     data = path.read_bytes()
-    return index_track(lambda offset, size: data[offset : offset + size], len(data))
+    return segmented(index_track(lambda offset, size: data[offset : offset + size], len(data)), grid)
 
 
 def packets(path: Path, stream: str) -> list[dict[str, str]]:

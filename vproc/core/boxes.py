@@ -36,9 +36,10 @@ class Box:
         return self.offset + self.size
 
 
-def top_level(read: Read, size: int) -> Iterator[Box]:
-    """The boxes of a file of ``size`` bytes, without reading their payload. Raises `TransientError` ``output_invalid``."""
-    offset = 0
+def top_level(read: Read, size: int, *, start: int = 0) -> Iterator[Box]:
+    """The boxes of a file of ``size`` bytes from ``start`` on, without reading their payload. Raises `TransientError`
+    ``output_invalid``."""
+    offset = start
     for _ in range(_MOST_BOXES):
         if offset == size:
             return
@@ -46,6 +47,22 @@ def top_level(read: Read, size: int) -> Iterator[Box]:
         yield box
         offset = box.end
     raise malformed(f"more than {_MOST_BOXES} boxes")
+
+
+def whole_boxes(read: Read, start: int, size: int) -> Iterator[Box]:
+    """The boxes from ``start`` on that lie whole within the first ``size`` bytes of a file that may grow. One that goes to the
+    file's end is none of them."""
+    offset = start
+    while size - offset >= _SHORT_HEADER:
+        head = read(offset, _LONG_HEADER)
+        length = int.from_bytes(head[:4], "big")
+        if length == 0 or (length == 1 and size - offset < _LONG_HEADER):
+            return
+        box = _box_at(head, offset, 1 << 63)
+        if box.end > size:
+            return
+        yield box
+        offset = box.end
 
 
 def payload(read: Read, box: Box) -> bytes:

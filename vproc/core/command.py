@@ -86,6 +86,7 @@ def make_plan(
         estimated_bytes=estimated_bytes(encode, info),
         duration_s=declared_s(encode, info),
         limit_s=limits.max_duration_s,
+        grid=encode.grid,
         fps=encode.fps if encode.rungs or encode.poster_px else None,
         keyframes_only=encode.keyframes_only,
         sprite=encode.sprite,
@@ -142,7 +143,7 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             options = [*_video(rung, encode, threads), *_CMAF_VIDEO]
         case OutputKind.CMAF_AUDIO:
-            options = [*_audio(encode), *_CMAF_AUDIO, "-frag_duration", str(encode.profile.segment_s * 1_000_000), "-f", "mp4"]
+            options = [*_audio(encode), *_CMAF_AUDIO, "-frag_duration", str(encode.grid.fragment_s * 1_000_000), "-f", "mp4"]
         case OutputKind.VIDEO:
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             # Several minutes of one stream may come before the first packet of the other.
@@ -166,8 +167,7 @@ def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
         options += ["-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0"]
     options += ["-preset", encode.profile.preset, "-crf", str(rung.crf)]
     options += ["-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
-    # By time, not by frames: the grid of all rungs and of every run is the same.
-    options += ["-force_key_frames", f"expr:gte(t,n_forced*{segment_s})"]
+    options += ["-force_key_frames", encode.grid.force_key_frames]
     return [*options, "-threads", str(threads)] if threads is not None else options
 
 

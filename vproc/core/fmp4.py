@@ -1,7 +1,7 @@
 """The index of a fragmented MP4 of one track: its header, its segments and their times, from the boxes alone.
 
-One fragment is one segment, as `core.command` has ffmpeg write them; only a short rest at the end joins the one before it.
-Media data is never read.
+A file may still grow: `TrackWalk` takes the boxes that are whole by now. Fragments become segments in `core.grid`. Media data is
+never read.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vproc.core.boxes import Box, Read, child, children, malformed, payload, top_level
+from vproc.core.boxes import Box, Read, child, children, malformed, payload, top_level, whole_boxes
 from vproc.core.codecs import audio_channels, audio_codec_string, video_codec_string
 
 _BEFORE_FRAGMENT = frozenset({"styp", "prft", "emsg"})
 _ASIDE = frozenset({"free", "skip", "sidx", "ssix", "mfra", "uuid", "meta", "pdin"})
 _NOT_SYNC = 0x10000  # sample_is_non_sync_sample
 
-_LEAST_LAST_S = Fraction(1, 2)
+LEAST_LAST_S = Fraction(1, 2)
 """A shorter last segment is no segment of its own: a few milliseconds of sound keep hls.js from ever reaching the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Bytes and times of one segment. ``start`` and ``duration`` in the track's timescale; ``start`` is a decode time, which
-    of our encodes is also the time of its first picture or sample. The last may hold several fragments."""
+    """Bytes and times of one fragment, or of several that were joined. ``start`` and ``duration`` in the track's timescale;
+    ``start`` is a decode time, which of our encodes is also the time of its first picture or sample."""
 
     offset: int
     size: int
@@ -97,26 +97,41 @@ class _Header:
 
 
 def index_track(read: Read, size: int) -> TrackIndex:
-    """Index a file of ``size`` bytes. Raises `TransientError` ``output_invalid`` for anything but one fragmented track
-    with a segment."""
-    walk = _Walk(read)
-    for box in top_level(read, size):
-        walk.take(box)
-    return walk.finish()
+    """Index a file of ``size`` bytes, each fragment as a segment. Raises `TransientError` ``output_invalid`` for anything but
+    one fragmented track with a fragment."""
+    walk = TrackWalk(read)
+    walk.advance(size)
+    return walk.finish(size)
 
 
-class _Walk:
-    """What stood before, while the boxes of a file are taken one by one."""
+class TrackWalk:
+    """Indexes a file that may still grow. Everything raises `TransientError` ``output_invalid`` for a malformed one."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._offset = 0
         self._header: _Header | None = None
         self._segments: list[Segment] = []
         self._start: int | None = None
         self._moof: Box | None = None
 
-    def take(self, box: Box) -> None:
-        """The next box."""
+    @property
+    def header(self) -> TrackIndex | None:
+        """The track without fragments; None while its header has not come."""
+        return self._header.index if self._header else None
+
+    @property
+    def fragments(self) -> list[Segment]:
+        """Those that are whole by now."""
+        return self._segments
+
+    def advance(self, size: int) -> None:
+        """Take every box that is whole within the first ``size`` bytes."""
+        for box in whole_boxes(self._read, self._offset, size):
+            self._take(box)
+            self._offset = box.end
+
+    def _take(self, box: Box) -> None:
         match box.kind:
             case "moov" if self._header is None:
                 self._header = _read_header(payload(self._read, box), box.end)
@@ -133,11 +148,14 @@ class _Walk:
             case kind if kind not in _ASIDE:
                 raise malformed(f"{kind!r} at {box.offset} is unknown or out of place")
 
-    def finish(self) -> TrackIndex:
-        """After the last box."""
+    def finish(self, size: int) -> TrackIndex:
+        """The file has ``size`` bytes and grows no more: its index, each fragment as a segment."""
+        for box in top_level(self._read, size, start=self._offset):
+            self._take(box)
+            self._offset = box.end
         if self._header is None or not self._segments or self._moof is not None:
             raise malformed("no segment, or the last has no data")
-        return replace(self._header.index, segments=_without_rest(self._segments, self._header.index.timescale))
+        return replace(self._header.index, segments=tuple(self._segments))
 
     def _begin(self, box: Box) -> None:
         self._start = box.offset if self._start is None else self._start
@@ -214,22 +232,6 @@ def _segment(moof: bytes, header: _Header, start: int, mdat: Box, before: Segmen
     if before is not None and decode_time < before.start + before.duration:
         raise malformed("a segment that starts before the last one ends")
     return Segment(start, mdat.end - start, decode_time, duration, samples, bool(sync))
-
-
-def _without_rest(segments: list[Segment], timescale: int) -> tuple[Segment, ...]:
-    """The last joined to the one before it where it is too short to stand alone."""
-    kept = list(segments)
-    while len(kept) > 1 and Fraction(kept[-1].duration, timescale) < _LEAST_LAST_S:
-        rest, long = kept.pop(), kept.pop()
-        kept.append(
-            replace(
-                long,
-                size=rest.offset + rest.size - long.offset,
-                duration=rest.start + rest.duration - long.start,
-                samples=long.samples + rest.samples,
-            )
-        )
-    return tuple(kept)
 
 
 def _fragment_defaults(tfhd: bytes, header: _Header) -> _Defaults:

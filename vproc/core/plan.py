@@ -5,11 +5,12 @@ The command line itself is `core.command`, the filter graph `core.graph`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
+from vproc.core.grid import KeyGrid
 from vproc.core.ladder import Rung, even_within, output_fps, rungs
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
 from vproc.core.profile import Packaging, Profile, VideoCodec
@@ -80,6 +81,7 @@ class Encode:
     sprite: SpritePlan | None
     remux: Remux | None
     keyframes_only: bool
+    grid: KeyGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Plan:
     ``duration_s`` is how long the streams that are used last, as the source declares it (None: it does not); ``limit_s`` is where
     ffmpeg stops reading, which is no success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds
     the files together. ``fps`` is the rate of the first video output, for `ProgressParser`. ``keyframes_only``: how far the
-    output came is known no better than the source's key frames are apart.
+    output came is known no better than the source's key frames are apart. ``grid``: where the tracks are cut into segments.
 
     With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
     sheets of them; ``thumbs`` is of no use after it.
@@ -101,6 +103,7 @@ class Plan:
     estimated_bytes: int
     duration_s: float | None
     limit_s: float
+    grid: KeyGrid = field(default_factory=lambda: KeyGrid(4, 4))
     fps: Fraction | None = None
     keyframes_only: bool = False
     sprite: SpritePlan | None = None
@@ -134,6 +137,7 @@ def decide(info: MediaInfo, profile: Profile) -> Encode:
         remux=choose_container(info) if profile.packaging is Packaging.COPY else None,
         # Ten minutes: thumbnails are six seconds and more apart then, about as far as key frames are.
         keyframes_only=profile.packaging is Packaging.PICTURES and (duration_s or 0) >= 600,  # noqa: PLR2004
+        grid=KeyGrid(profile.segment_s, profile.segment_s),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vproc.core.dash import dash_manifest
 from vproc.core.fmp4 import TrackIndex, index_track
+from vproc.core.grid import KeyGrid, segmented
 from vproc.core.manifest import MEDIA_TYPES, OutputKind
 from vproc.core.media import MediaInfo
 from vproc.core.plan import OutputKind as PlannedKind
@@ -65,7 +66,7 @@ class Package:
 
 def build_package(plan: Plan, info: MediaInfo, verified: Verified, *, run_id: str, metadata: dict[str, Any]) -> Package:
     """Cut, hash and describe. Raises `TransientError` ``output_invalid`` for a track that is not what ffmpeg should write."""
-    builder = _Builder(run_id, verified.probed)
+    builder = _Builder(run_id, verified.probed, plan.grid)
     for output in plan.outputs:
         builder.add(output)
     builder.add_manifests(info)
@@ -76,11 +77,12 @@ def build_package(plan: Plan, info: MediaInfo, verified: Verified, *, run_id: st
 
 
 class _Builder:
-    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo]) -> None:
+    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo], grid: KeyGrid) -> None:
         self.items: list[Item] = []
         self.entries: dict[str, str] = {}
         self._run_id = run_id
         self._probed = probed
+        self._grid = grid
         self._videos: list[Rendition] = []
         self._audio: Rendition | None = None
         self._sheets: list[str] = []
@@ -123,7 +125,7 @@ class _Builder:
     def _add_track(self, output: PlannedOutput) -> None:
         """A fragmented file: its header, its segments, its playlist."""
         folder = f"{output.rendition}/"
-        index, slices = _cut(output.path)
+        index, slices = _cut(output.path, self._grid)
         container = "video/mp4" if index.is_video else "audio/mp4"
         self._put(OutputKind.INIT, f"{folder}init.mp4", slices[0], content_type=container, name=output.rendition)
         for number, part in enumerate(slices[1:]):
@@ -230,7 +232,7 @@ def _whole(path: Path) -> FileSlice:
         return FileSlice(path, 0, size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _cut(path: Path) -> tuple[TrackIndex, list[FileSlice]]:
+def _cut(path: Path, grid: KeyGrid) -> tuple[TrackIndex, list[FileSlice]]:
     """The track's index; its header and its segments as slices, hashed in one pass."""
     with path.open("rb") as file:
 
@@ -238,7 +240,7 @@ def _cut(path: Path) -> tuple[TrackIndex, list[FileSlice]]:
             file.seek(offset)
             return file.read(size)
 
-        index = index_track(read, path.stat().st_size)
+        index = segmented(index_track(read, path.stat().st_size), grid)
         places = [(0, index.init_bytes), *((segment.offset, segment.size) for segment in index.segments)]
         return index, [FileSlice(path, offset, size, _digest(read, offset, size)) for offset, size in places]
 
