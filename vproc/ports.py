@@ -5,7 +5,7 @@ Every method may raise `UnavailableError` when its dependency is away, and may b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -325,6 +325,11 @@ class ProcessResult:
     stopped: StopReason | None = None
 
 
+Feed = Callable[[Callable[[bytes], Awaitable[bool]]], Awaitable[None]]
+"""Writes a child's standard input by the function that it is given, which answers False once the child takes no more. When it
+returns, the input is at its end; what it raises ends the child."""
+
+
 class Runner(Protocol):
     """Runs ffmpeg and ffprobe, confined. Cancelling a run ends the whole process group and reaps it before it returns."""
 
@@ -335,8 +340,9 @@ class Runner(Protocol):
         cwd: Path,
         limits: ProcessLimits,
         on_line: Callable[[str], bool] | None = None,
+        feed: Feed | None = None,
     ) -> ProcessResult:
-        """Run ``argv`` with ``cwd`` as the only directory that it may write, standard input empty.
+        """Run ``argv`` with ``cwd`` as the only directory that it may write, standard input what ``feed`` writes, or empty.
 
         With ``on_line`` each line of standard output goes there (and not into the result); it says whether the line
         was news, which restarts the stall clock. Without it standard output is captured, 1 MiB at most

@@ -52,6 +52,12 @@ import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
 while True: os.write(2, b'x' * 65536)""",
     "flood_stdout": "import os\nwhile True: os.write(1, b'x' * 65536)",
+    "count_input": """
+import hashlib, sys
+data = sys.stdin.buffer.read()
+print(len(data), hashlib.sha256(data).hexdigest())""",
+    "take_a_little": "import sys; print(len(sys.stdin.buffer.read(int(sys.argv[1]))))",
+    "take_nothing": "import time\nwhile True: time.sleep(60)",
     "tick": """
 import time
 for n in range(8): print(n, flush=True); time.sleep(0.1)""",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 
 from tests.support.children import MIB, children, descriptors, gone, limits, stub, until
 from vproc.errors import LeaseLostError, UnavailableError
-from vproc.ports import ProcessLimits, ProcessResult, StopReason
+from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
 from vproc.workers.process import STDOUT_LIMIT_BYTES, directory_bytes, run_process
 
 
@@ -28,10 +29,13 @@ async def run(
     bounds: ProcessLimits | None = None,
     *,
     on_line: Callable[[str], bool] | None = None,
+    feed: Feed | None = None,
     grace_s: float = 0.3,
     reap_s: float = 10,
 ) -> ProcessResult:
-    return await run_process(command, env={}, cwd=cwd, limits=bounds or limits(), on_line=on_line, grace_s=grace_s, reap_s=reap_s)
+    return await run_process(
+        command, env={}, cwd=cwd, limits=bounds or limits(), on_line=on_line, feed=feed, grace_s=grace_s, reap_s=reap_s
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +227,76 @@ def test_no_child_of_another_test_is_left() -> None:
     """Every test above ended what it started."""
     with suppress(ChildProcessError):
         assert os.waitpid(-1, os.WNOHANG) == (0, 0)
+
+
+Write = Callable[[bytes], Awaitable[bool]]
+
+
+async def test_a_child_is_fed_every_byte_and_then_the_end(tmp_path: Path) -> None:
+    """More than a pipe holds, so that the child's pace is ours."""
+    data = os.urandom(3 * MIB + 7)
+
+    async def feed(write: Write) -> None:
+        for start in range(0, len(data), 70_001):
+            assert await write(data[start : start + 70_001])
+
+    before = descriptors()
+    result = await run(stub("count_input"), tmp_path, feed=feed)
+    assert result.stdout.split() == [b"%d" % len(data), hashlib.sha256(data).hexdigest().encode()]
+    assert descriptors() == before
+
+
+async def test_a_child_without_a_feed_finds_its_input_empty(tmp_path: Path) -> None:
+    assert (await run(stub("count_input"), tmp_path)).stdout.split()[0] == b"0"
+
+
+async def test_a_child_that_takes_no_more_ends_the_feed_and_not_the_run(tmp_path: Path) -> None:
+    answers = []
+
+    async def feed(write: Write) -> None:
+        while not answers or answers[-1]:
+            answers.append(await write(bytes(MIB)))
+
+    result = await run(stub("take_a_little", 5), tmp_path, feed=feed)
+    assert (result.returncode, result.stdout, answers[-1]) == (0, b"5\n", False)
+
+
+async def test_what_the_feed_raises_ends_the_child_and_comes_back(tmp_path: Path) -> None:
+    async def feed(write: Write) -> None:
+        await write(b"some")
+        raise UnavailableError("the source is gone")
+
+    with pytest.raises(UnavailableError, match="the source is gone"):
+        await run(stub("take_nothing"), tmp_path, feed=feed)
+    assert children() == []
+
+
+async def test_a_child_that_ends_while_its_input_is_awaited_is_not_waited_for(tmp_path: Path) -> None:
+    async def feed(_: Write) -> None:
+        await anyio.sleep_forever()
+
+    assert (await run(stub("exit", 0), tmp_path, feed=feed)).returncode == 0
+
+
+async def test_input_that_arrives_is_news_and_a_child_that_takes_none_is_stalled(tmp_path: Path) -> None:
+    """A slow download is no stall of ffmpeg's; an ffmpeg that reads nothing more is one."""
+    bounds = limits(stall_s=0.4)
+
+    send, ticks = anyio.create_memory_object_stream[str](8)
+
+    def tick(line: str) -> bool:
+        send.send_nowait(line)
+        return False
+
+    async def trickle(write: Write) -> None:
+        with send, ticks:
+            async for _ in ticks:
+                await write(b"x")
+
+    async def flood(write: Write) -> None:
+        while await write(bytes(MIB)):
+            pass
+
+    assert (await run(stub("tick"), tmp_path, bounds, on_line=tick, feed=trickle)).stopped is None
+    stalled = await run(stub("take_nothing"), tmp_path, bounds, on_line=lambda _: False, feed=flood)
+    assert stalled.stopped is StopReason.STALL

@@ -18,15 +18,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import structlog
-from anyio import CancelScope, Event, create_task_group, current_time, move_on_after, sleep, to_thread, wait_readable
+from anyio import CancelScope, create_task_group, current_time, move_on_after, sleep, to_thread, wait_readable
 
 from vproc.errors import UnavailableError
-from vproc.ports import ProcessLimits, ProcessResult, StopReason
+from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
+from vproc.workers.pipes import Drain, Stdin, pipe_in, pipe_out
 from vproc.workers.streams import LineSplitter, Tail
 
 STDOUT_LIMIT_BYTES = 1024**2
 STDERR_KEPT_BYTES = 16 * 1024
-_READ_BYTES = 64 * 1024
 _WATCH_FIRST_S, _WATCH_INTERVAL_S = 0.05, 1.0
 _PIPES_GRACE_S = 1.0  # for a pipe that something outside the process group holds open
 _GROUP_GRACE_S = 2.0
@@ -42,6 +42,7 @@ async def run_process(
     cwd: Path,
     limits: ProcessLimits,
     on_line: Callable[[str], bool] | None = None,
+    feed: Feed | None = None,
     grace_s: float = 2.0,
     reap_s: float = 10.0,
 ) -> ProcessResult:
@@ -49,35 +50,43 @@ async def run_process(
     launcher. CPU, memory and file size are the launcher's to limit; wall, stall, directory and standard output are kept here.
 
     Ending is TERM to the process group, ``grace_s``, KILL, and reaping within ``reap_s``, on every way out. Raises
-    `UnavailableError` where the child cannot be started, or outlives its KILL; and whatever ``on_line`` raises, the child ended.
+    `UnavailableError` where the child cannot be started, or outlives its KILL; and whatever ``on_line`` or ``feed`` raises, the
+    child ended.
     """
     with ExitStack() as fds:
-        child = _Child(command, env, fds)
+        child = _Child(command, env, fds, fed=feed is not None)
         try:
-            run = _Run(child, cwd=cwd, limits=limits, on_line=on_line, grace_s=grace_s, reap_s=reap_s)
+            run = _Run(child, cwd=cwd, limits=limits, on_line=on_line, feed=feed, grace_s=grace_s, reap_s=reap_s)
             return await run.to_its_end()
         finally:
             child.abandon()
 
 
 class _Child:
-    """A process that leads its own session and group, its pidfd, and the read ends of its standard output and error."""
+    """A process that leads its own session and group, its pidfd, the read ends of its standard output and error, and the write
+    end of its standard input where it is ``fed``."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], fds: ExitStack) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], fds: ExitStack, *, fed: bool = False) -> None:
         self.usage: resource.struct_rusage | None = None
         self.returncode: int | None = None
         # exec accounts the peak of the memory it leaves behind to the child, and before exec that memory is ours.
         self.inherited_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         with ExitStack() as ours:
             try:
-                (self.stdout, out), (self.stderr, err) = (_pipe(fds, ours) for _ in range(2))
+                (self.stdout, out), (self.stderr, err) = (pipe_out(fds, ours) for _ in range(2))
+                given: int | None = None
+                self.stdin: Stdin | None = None
+                if fed:
+                    self.stdin, given = pipe_in(fds, ours)
                 self.pid = os.posix_spawn(
                     command[0],
                     list(command),
                     env,
                     setsid=True,
                     file_actions=[
-                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+                        if given is None
+                        else (os.POSIX_SPAWN_DUP2, given, 0),
                         (os.POSIX_SPAWN_DUP2, out, 1),
                         (os.POSIX_SPAWN_DUP2, err, 2),
                     ],
@@ -139,41 +148,6 @@ class _Child:
                 self.reap()
 
 
-def _pipe(kept: ExitStack, passed: ExitStack) -> tuple[int, int]:
-    """A pipe: its read end is closed with ``kept``, its write end with ``passed``."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    kept.callback(os.close, read_end)
-    passed.callback(os.close, write_end)
-    os.set_blocking(read_end, False)
-    return read_end, write_end
-
-
-class _Drain:
-    """Empties one pipe to its end, whatever becomes of the caller: a child that blocks on a full pipe cannot hear a TERM."""
-
-    def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
-        self._fd = fd
-        self._take = take
-        self._scope = CancelScope(shield=True)
-        self.ended = Event()
-
-    async def run(self) -> None:
-        with self._scope:
-            while True:
-                await wait_readable(self._fd)
-                try:
-                    data = os.read(self._fd, _READ_BYTES)
-                except BlockingIOError:
-                    continue
-                if not data:
-                    break
-                self._take(data)
-        self.ended.set()
-
-    def cancel(self) -> None:
-        self._scope.cancel()
-
-
 class _Run:
     """One child from its start to its end."""
 
@@ -184,10 +158,12 @@ class _Run:
         cwd: Path,
         limits: ProcessLimits,
         on_line: Callable[[str], bool] | None,
+        feed: Feed | None,
         grace_s: float,
         reap_s: float,
     ) -> None:
         self._child = child
+        self._feed = feed
         self._cwd = cwd
         self._limits = limits
         self._on_line = on_line
@@ -204,12 +180,13 @@ class _Run:
 
     async def to_its_end(self) -> ProcessResult:
         take = self._capture if self._on_line is None else self._lines.feed
-        drains = (_Drain(self._child.stdout, take), _Drain(self._child.stderr, self._stderr.feed))
+        drains = (Drain(self._child.stdout, take), Drain(self._child.stderr, self._stderr.feed))
         async with create_task_group() as group:
             for drain in drains:
                 group.start_soon(drain.run, name="drain")
             group.start_soon(self._watch_clock, name="clock")
             group.start_soon(self._watch_directory, name="directory")
+            group.start_soon(self._feed_child, name="feed")
             try:
                 with self._awaiting:
                     await self._child.wait()
@@ -259,6 +236,24 @@ class _Run:
             peak_memory_bytes=peak if peak > child.inherited_peak_bytes * _PEAK_MARGIN else self._seen_peak_bytes or peak,
             stopped=self._reason,
         )
+
+    async def _feed_child(self) -> None:
+        """Give the child its input, then the end of it. A child that waits for input makes no progress, and is not stalled."""
+        stdin = self._child.stdin
+        if self._feed is None or stdin is None:
+            return
+
+        async def write(data: bytes) -> bool:
+            taken = await stdin.write(data)
+            self._news_at = current_time()
+            return taken
+
+        try:
+            await self._feed(write)
+        except Exception as error:  # noqa: BLE001 - raised to the caller once the child is ended
+            self._failure = self._failure or error
+            self._awaiting.cancel()
+        stdin.close()
 
     def _stop(self, reason: StopReason) -> None:
         self._reason = self._reason or reason

@@ -11,7 +11,7 @@ from secrets import token_hex
 from anyio import to_thread
 
 from vproc.errors import UnavailableError
-from vproc.ports import ProcessLimits, ProcessResult
+from vproc.ports import Feed, ProcessLimits, ProcessResult
 from vproc.workers.confinement import Confinement, environment, raise_if_refused
 from vproc.workers.process import run_process
 
@@ -36,6 +36,7 @@ class LocalRunner:
         cwd: Path,
         limits: ProcessLimits,
         on_line: Callable[[str], bool] | None = None,
+        feed: Feed | None = None,
     ) -> ProcessResult:
         """See `ports.Runner`. A layer that cannot be had raises `LayerRefusedError`, an `UnavailableError`: nothing ran."""
         program, directory = await to_thread.run_sync(_resolve, argv[0], cwd)
@@ -46,6 +47,7 @@ class LocalRunner:
             cwd=directory,
             limits=limits,
             on_line=on_line,
+            feed=feed,
             grace_s=self._grace_s,
             reap_s=self._reap_s,
         )
