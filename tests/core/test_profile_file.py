@@ -62,7 +62,7 @@ def test_a_profile_may_be_one_line(body: str, pictures: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (('"h264"', '"vp6"'), "profiles.web.codec: takes 'h264' or 'hevc'"),
+        (('"h264"', '"vp6"'), "profiles.web.codec: takes 'h264', 'hevc', 'av1' or 'vp9'"),
         (('"cmaf"', '"flash"'), "profiles.web.packaging: takes 'cmaf', 'progressive', 'audio', 'pictures' or 'copy'"),
         (('"fast"', '"quick"'), "profiles.web.preset: takes 'ultrafast'"),
         (("crf = 22", "crf = 99"), "profiles.web.rungs.0.crf: takes less than or equal to 51"),

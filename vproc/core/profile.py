@@ -26,35 +26,80 @@ class VideoCodec(StrEnum):
 
     H264 = "h264"
     HEVC = "hevc"
+    AV1 = "av1"
+    VP9 = "vp9"
+
+
+class Quality(StrEnum):
+    """How much processor time the encoder takes to need fewer bytes for the same picture."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+    AUTO = "auto"
+    """Trial encodes of the source choose each rung's rate, aimed at the profile's ``target_vmaf``."""
+
+
+class HdrMode(StrEnum):
+    """What becomes of a source of high dynamic range."""
+
+    TONE_MAP = "tone-map"
+    """Standard range, BT.709, 8 bits: every player shows it."""
+    KEEP = "keep"
+    """As it is, 10 bits, with its metadata. A source of standard range is encoded in 10 bits too."""
+
+
+class Measure(StrEnum):
+    """A figure of how near an output is to its source, that the manifest is to tell of each rung."""
+
+    SSIM = "ssim"
+    VMAF = "vmaf"
 
 
 @dataclass(frozen=True, slots=True)
 class RungSpec:
     """A rung of the ladder. ``short_side_px``: the p of "720p"; None is the source's own size.
 
-    ``maxrate_bps`` caps the CRF encode, measured over ``bufsize_bits``.
+    The encode is of constant quality ``crf``, on the codec's own scale, under the cap ``maxrate_bps``, measured over
+    ``bufsize_bits``. With ``bitrate_bps`` it is of that average rate instead, and ``crf`` means nothing.
     """
 
     short_side_px: int | None
     crf: int
     maxrate_bps: int
     bufsize_bits: int
+    bitrate_bps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One encoding profile. ``codec`` is None where nothing is encoded as video, or where it follows from the source
-    (``swap``). ``rungs`` are largest first."""
+    (``swap``). ``rungs`` are largest first.
+
+    ``preset`` is the encoder's own word and wins over ``quality``. ``hardware``: a hardware encoder is taken where one was
+    seen to work. ``copy_top_rung``: a source that conforms to the top rung becomes it as it is. ``captions``: text subtitles
+    become renditions. ``audio_channels``: the most that a sound track keeps; more are mixed down. ``segment_s`` is a multiple
+    of ``first_segment_s``. ``target_vmaf`` is what `Quality.AUTO` aims at, of 100.
+    """
 
     name: str
     packaging: Packaging
     codec: VideoCodec | None = None
     swap: bool = False
     rungs: tuple[RungSpec, ...] = ()
+    quality: Quality = Quality.FAST
+    preset: str | None = None
+    hardware: bool = False
+    hdr: HdrMode = HdrMode.TONE_MAP
+    copy_top_rung: bool = False
     pictures: bool = False
-    preset: str = "veryfast"
+    captions: bool = True
     audio_bitrate_bps: int = 128_000
+    audio_channels: int = 2
+    first_segment_s: int = 2
     segment_s: int = 4
+    target_vmaf: float = 93.0
+    measure: Measure | None = None
 
 
 def _rung(short_side_px: int | None, kbps: int, *, crf: int = 23) -> RungSpec:
@@ -81,7 +126,7 @@ def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
 BUILTIN_PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True),
+        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True, copy_top_rung=True),
         Profile("mp4", Packaging.PROGRESSIVE, VideoCodec.H264, rungs=LADDER),
         Profile("h264", Packaging.PROGRESSIVE, VideoCodec.H264),
         Profile("hevc", Packaging.PROGRESSIVE, VideoCodec.HEVC),

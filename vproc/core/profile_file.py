@@ -44,7 +44,7 @@ class _Rung(_Model):
 class _Profile(_Model):
     packaging: Packaging
     codec: VideoCodec | None = None
-    preset: Preset = "veryfast"
+    preset: Preset | None = None
     rungs: Annotated[tuple[_Rung, ...], Field(max_length=_MOST_RUNGS)] = ()
     pictures: bool | None = None
     audio_bitrate_kbps: Annotated[int, Field(ge=16, le=512)] = 128
@@ -53,6 +53,8 @@ class _Profile(_Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         encoded = self.packaging in _ENCODED
+        if self.codec not in {None, VideoCodec.H264, VideoCodec.HEVC}:
+            raise ValueError(f"codec: takes 'h264' or 'hevc' (got {self.codec!r})")
         if encoded and self.codec is None:
             raise ValueError(f"codec: packaging {self.packaging.value} takes one of {', '.join(VideoCodec)}")
         if not encoded and (self.codec is not None or self.rungs):
@@ -76,6 +78,7 @@ class _Profile(_Model):
             pictures=pictures,
             preset=self.preset,
             audio_bitrate_bps=self.audio_bitrate_kbps * 1000,
+            first_segment_s=2 if self.segment_s % 2 == 0 else self.segment_s,
             segment_s=self.segment_s,
         )
 
