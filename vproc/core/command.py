@@ -165,7 +165,7 @@ def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
         options += ["-c:v", "libx265", "-x265-params", settings, "-forced-idr", "1", "-tag:v", "hvc1"]
     else:
         options += ["-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0"]
-    options += ["-preset", encode.profile.preset or "veryfast", "-crf", str(rung.crf)]
+    options += ["-preset", encode.profile.preset or "veryfast", "-crf", f"{rung.crf:g}"]
     options += ["-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
     options += ["-force_key_frames", encode.grid.force_key_frames]
     return [*options, "-threads", str(threads)] if threads is not None else options

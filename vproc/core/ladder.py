@@ -27,7 +27,7 @@ class Rung:
     name: str
     width: int
     height: int
-    crf: int
+    crf: float
     maxrate_bps: int
     bufsize_bits: int
 

@@ -60,12 +60,12 @@ class Measure(StrEnum):
 class RungSpec:
     """A rung of the ladder. ``short_side_px``: the p of "720p"; None is the source's own size.
 
-    The encode is of constant quality ``crf``, on the codec's own scale, under the cap ``maxrate_bps``, measured over
-    ``bufsize_bits``. With ``bitrate_bps`` it is of that average rate instead, and ``crf`` means nothing.
+    The encode is of constant quality ``crf``, on the codec's own scale, fractions included, under the cap ``maxrate_bps``,
+    measured over ``bufsize_bits``. With ``bitrate_bps`` it is of that average rate instead, and ``crf`` means nothing.
     """
 
     short_side_px: int | None
-    crf: int
+    crf: float
     maxrate_bps: int
     bufsize_bits: int
     bitrate_bps: int | None = None
@@ -102,7 +102,7 @@ class Profile:
     measure: Measure | None = None
 
 
-def _rung(short_side_px: int | None, kbps: int, *, crf: int = 23) -> RungSpec:
+def _rung(short_side_px: int | None, kbps: int, *, crf: float = 23) -> RungSpec:
     # Two seconds of the cap: half a segment, so that no segment is far above it.
     return RungSpec(short_side_px, crf, kbps * 1000, kbps * 2000)
 
