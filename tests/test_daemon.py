@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ from uuid import uuid4
 import aiohttp
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.aws import Aws, open_aws
 from tests.support.changes import eventually
@@ -25,6 +28,7 @@ from vproc.daemon import ReadyInfo, default_slots, run
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
 from vproc.settings import Settings, load_settings
 from vproc.workers.consumer import Consumer
+from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.scratch import open_scratch
 
 
@@ -191,6 +195,35 @@ async def test_a_program_that_is_missing(aws: Aws, program: str) -> None:
 
 async def test_a_program_that_is_another(aws: Aws) -> None:
     await check_does_not_start(settings_for(aws, ffmpeg="true"), ConfigError, "^VPROC_FFMPEG: .*/true does not answer")
+
+
+@contextmanager
+def ffmpegs_without(encoder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """Every ffmpeg that the daemon finds lacks an encoder; gives the log."""
+    find = daemon.find_pairs
+
+    async def find_lacking(*args: Any, **kwargs: Any) -> list[ToolPair]:
+        pairs = await find(*args, **kwargs)
+        told = [replace(pair.capabilities, encoders=pair.capabilities.encoders - {encoder}) for pair in pairs]
+        return [replace(pair, capabilities=lacking) for pair, lacking in zip(pairs, told, strict=True)]
+
+    monkeypatch.setattr(daemon, "find_pairs", find_lacking)
+    with capture_logs() as logs:
+        yield logs
+
+
+async def test_a_default_profile_whose_encoder_no_ffmpeg_has(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ffmpegs_without("libx265", monkeypatch):
+        said = await check_does_not_start(settings_for(aws, profile="hevc"), ConfigError, "^VPROC_PROFILE: hevc takes ")
+    assert re.search(r"takes the encoder libx265, which ffmpeg n?\d.* \(/.*\) lacks$", said)
+
+
+async def test_another_profile_of_that_kind_is_only_told_of(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ffmpegs_without("libx265", monkeypatch) as logs:
+        async with running(settings_for(aws)):
+            pass
+    told = {entry["profile"]: entry["lacks"] for entry in logs if entry["event"] == "profile_unavailable"}
+    assert told == {"hevc": ["the encoder libx265"], "swap": ["the encoder libx265"]}
 
 
 async def test_a_scratch_directory_that_there_is_not(aws: Aws) -> None:

@@ -9,9 +9,10 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
 from vproc.core.media import MediaLimits
+from vproc.core.needs import Needs, encoders_of, unavailable
 from vproc.core.profile import Profile
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ConfigError, DependencyError, TransientError
@@ -39,10 +41,11 @@ from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
+from vproc.workers.ffmpeg import ToolPair, announce, find_pairs
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.jobs import JobRules, Jobs
-from vproc.workers.media import MediaTools, find_tools
+from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import SandboxReport, probe_sandbox
@@ -187,11 +190,7 @@ async def _at_start(variable: str, check: Awaitable[Value]) -> Value:
 async def _open_worker(settings: Settings, outside: _Outside, profiles: Mapping[str, Profile]) -> AsyncIterator[_Worker]:
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
-        sandbox = await _at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch.root))
-        log.info("sandbox_probed", sandbox=sandbox.describe())
-        for layer in Layer:
-            outside.metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-        tools = await find_tools(settings, LocalRunner(sandbox.confinement), cwd=scratch.root)
+        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = Janitor(
             catalog=outside.catalog,
@@ -238,6 +237,40 @@ async def _open_worker(settings: Settings, outside: _Outside, profiles: Mapping[
             metrics=outside.metrics,
         )
         yield _Worker(consumer, janitor, intake, tools, sandbox)
+
+
+async def _open_tools(
+    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
+) -> tuple[MediaTools, SandboxReport]:
+    """The sandbox that this machine gives, and within it the ffmpeg to work with."""
+    sandbox = await _at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch_dir))
+    log.info("sandbox_probed", sandbox=sandbox.describe())
+    for layer in Layer:
+        metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
+    runner = LocalRunner(sandbox.confinement)
+    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=scratch_dir)
+    announce(pairs)
+    _check_profiles(settings, profiles, pairs)
+    tools = MediaTools(
+        runner=runner,
+        pairs=pairs,
+        max_pixels=settings.max_pixels,
+        job_timeout_s=settings.job_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+    )
+    return tools, sandbox
+
+
+def _check_profiles(settings: Settings, profiles: Mapping[str, Profile], pairs: Sequence[ToolPair]) -> None:
+    """Say which profiles no ffmpeg here can make. Raises `ConfigError` where the default one is among them."""
+    builds = [pair.capabilities for pair in pairs]
+    for profile in profiles.values():
+        lacked = unavailable(Needs(profile.name, encoders_of(profile)), builds)
+        if lacked and profile.name == settings.profile:
+            there = f"ffmpeg {pairs[0].version} ({pairs[0].ffmpeg})"
+            raise ConfigError(f"VPROC_PROFILE: {profile.name} takes {', '.join(lacked)}, which {there} lacks")
+        if lacked:
+            log.warning("profile_unavailable", profile=profile.name, lacks=list(lacked), ffmpeg=pairs[0].version)
 
 
 def _make_app(

@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     CORRUPT_MEDIA = "corrupt_media"
     TOO_LARGE = "too_large"
     UNKNOWN_PROFILE = "unknown_profile"
+    UNSUPPORTED_PROFILE = "unsupported_profile"
     SOURCE_MISSING = "source_missing"
     SOURCE_CHANGED = "source_changed"
     TIMEOUT = "timeout"

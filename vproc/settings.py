@@ -118,8 +118,8 @@ class Settings(BaseSettings):
     ]
     sandbox: Annotated[SandboxMode, Field(validation_alias=_named("SANDBOX"))] = SandboxMode.AUTO
     auth: Annotated[AuthMode | None, Field(validation_alias=_named("AUTH"))] = None
-    ffmpeg: Annotated[str, Field(validation_alias=_named("FFMPEG"))] = "ffmpeg"
-    ffprobe: Annotated[str, Field(validation_alias=_named("FFPROBE"))] = "ffprobe"
+    ffmpeg: Annotated[str | None, Field(validation_alias=_named("FFMPEG"))] = None
+    ffprobe: Annotated[str | None, Field(validation_alias=_named("FFPROBE"))] = None
     log_format: Annotated[LogFormat | None, Field(validation_alias=_named("LOG_FORMAT"))] = None
     log_level: Annotated[str, Field(validation_alias=_named("LOG_LEVEL"), pattern=r"^(debug|info|warning|error)$")] = "info"
     state_directory: Annotated[Path | None, Field(validation_alias=AliasChoices("STATE_DIRECTORY"))] = None

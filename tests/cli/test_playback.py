@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.support.fake_api import FakeApi
-from vproc.cli.child import run_tool, tool
+from tests.support.media import FFMPEG
+from vproc.cli.child import find_tools, run_tool
 from vproc.cli.clip import demo_clip, make_clip
 from vproc.cli.errors import DemoError
 from vproc.cli.playback import Player, check_streams, mpd_addresses, playlist_addresses
@@ -117,12 +118,13 @@ async def test_a_player_misses_empty_segments_and_empty_playlists(api: FakeApi, 
 
 async def test_the_made_clip_is_a_video_with_sound(tmp_path: Path) -> None:
     """What the demo shows where it was given nothing: ffprobe opens it, and it moves and sounds for eight seconds."""
-    made = await make_clip(tmp_path / "clip.mp4")
-    await check_streams(tool("ffprobe"), made)
-    probe = [tool("ffprobe"), "-v", "error", "-show_entries", "stream=codec_name,duration", "-of", "csv=p=0", str(made)]
+    tools = await find_tools(tmp_path)
+    made = await make_clip(tmp_path / "clip.mp4", tools.ffmpeg)
+    await check_streams(tools.ffprobe, made)
+    probe = [tools.ffprobe, "-v", "error", "-show_entries", "stream=codec_name,duration", "-of", "csv=p=0", str(made)]
     assert (await run_tool(probe, cwd=tmp_path)).stdout.split() == [b"h264,8.000000", b"aac,8.000000"]
     # Movement: hardly any frame is like the one before, so the pictures after the first weigh most of it.
-    frames = [tool("ffprobe"), "-v", "error", "-select_streams", "v", "-show_entries", "packet=size", "-of", "csv=p=0", str(made)]
+    frames = [tools.ffprobe, "-v", "error", "-select_streams", "v", "-show_entries", "packet=size", "-of", "csv=p=0", str(made)]
     sizes = [int(size.rstrip(b",")) for size in (await run_tool(frames, cwd=tmp_path)).stdout.split()]
     assert sum(sizes[1:]) > 3 * sizes[0]
 
@@ -131,7 +133,7 @@ async def test_ffprobe_refuses_what_is_no_media(tmp_path: Path) -> None:
     """Its reason is told."""
     (tmp_path / "no.mp4").write_bytes(b"not media")
     with pytest.raises(DemoError, match=r"ffprobe refuses .*no\.mp4: .*Invalid data"):
-        await check_streams(tool("ffprobe"), tmp_path / "no.mp4")
+        await check_streams((await find_tools(tmp_path)).ffprobe, tmp_path / "no.mp4")
 
 
 async def test_which_clip_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,17 +141,25 @@ async def test_which_clip_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     given, named = tmp_path / "given.mp4", tmp_path / "named.mp4"
     named.write_bytes(b"")
     monkeypatch.setenv("VPROC_DEMO_CLIP", str(named))
-    assert await demo_clip(given, tmp_path) == given
-    assert await demo_clip(None, tmp_path) == named
+    assert await demo_clip(given, tmp_path, FFMPEG) == given
+    assert await demo_clip(None, tmp_path, FFMPEG) == named
     monkeypatch.setenv("VPROC_DEMO_CLIP", str(given))
     with pytest.raises(ConfigError, match="VPROC_DEMO_CLIP: no file at"):
-        await demo_clip(None, tmp_path)
+        await demo_clip(None, tmp_path, FFMPEG)
 
 
-def test_a_missing_tool_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_tool_is_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VPROC_FFPROBE", "/no/ffprobe")
-    with pytest.raises(ConfigError, match="VPROC_FFPROBE: no program /no/ffprobe here; install ffmpeg"):
-        tool("ffprobe")
+    with pytest.raises(ConfigError, match="VPROC_FFPROBE: no program '/no/ffprobe' on this machine"):
+        await find_tools(tmp_path)
+
+
+async def test_the_tools_are_those_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the daemon; a variable that is set to nothing says nothing."""
+    monkeypatch.setenv("VPROC_FFMPEG", FFMPEG)
+    monkeypatch.setenv("VPROC_FFPROBE", "")
+    tools = await find_tools(tmp_path)
+    assert (tools.ffmpeg, tools.source) == (FFMPEG, "setting")
 
 
 async def test_event_streams_are_read_as_the_standard_says() -> None:

@@ -135,4 +135,4 @@ def test_the_demo_without_ffmpeg_says_what_to_install() -> None:
     """Before anything is started, and exit 78."""
     code, shown, stderr = run("demo", VPROC_FFPROBE="/no/ffprobe")
     assert (code, shown) == (78, "")
-    assert stderr.startswith("vproc: VPROC_FFPROBE: no program /no/ffprobe here; install ffmpeg")
+    assert stderr.startswith("vproc: VPROC_FFPROBE: no program '/no/ffprobe' on this machine; takes the path of one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.samples import capabilities as able
 from vproc.core.capabilities import (
     NEWEST,
     QUERIES,
@@ -95,19 +95,6 @@ X265 = """Encoder libx265 [libx265 H.265 / HEVC]:
     Supported pixel formats: yuv420p yuvj420p {more}
 libx265 AVOptions:
 """
-
-
-def able(**changes: frozenset[str]) -> Capabilities:
-    """A build that lacks nothing."""
-    whole = Capabilities(
-        version="9.0",
-        encoders=REQUIRED_ENCODERS | {"libx265", "libsvtav1", "libvpx-vp9", "libopus"},
-        codecs=frozenset({"h264", "hevc", "aac", "av1", "vp9", "prores", "mpeg2video", "theora", "vc1", "png"}),
-        filters=REQUIRED_FILTERS | {"zscale"},
-        muxers=REQUIRED_MUXERS,
-        ten_bit=frozenset({"libx265"}),
-    )
-    return replace(whole, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

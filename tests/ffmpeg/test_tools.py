@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.children import names_in, unconfined
-from tests.support.media import FFMPEG, FFPROBE, LIMITS, clip, truncated
+from tests.support.media import LIMITS, clip, truncated
+from tests.support.tools import in_use
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.plan import Plan
@@ -16,25 +17,27 @@ from vproc.core.profile import get_profile
 from vproc.errors import RejectedError
 from vproc.workers.media import Encoded, MediaTools, Verified
 
-TOOLS = MediaTools(
-    runner=unconfined(), ffmpeg=FFMPEG, ffprobe=FFPROBE, version="any", max_pixels=LIMITS.max_pixels, job_timeout_s=100,
-    stall_timeout_s=60,
-)  # fmt: skip
+
+def tools() -> MediaTools:
+    """The daemon's, with the pair that this test is about."""
+    return MediaTools(
+        runner=unconfined(), pairs=[in_use().pair], max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=60
+    )
 
 
 async def planned(source: Path, profile: str, out_dir: Path) -> Plan:
     with source.open("rb") as file:
-        info = await TOOLS.probe(source, sniff(file.read(HEAD_BYTES)), cwd=out_dir)
-    return make_plan(info, get_profile(profile), ffmpeg=FFMPEG, source=source, out_dir=out_dir, limits=LIMITS, threads=2)
+        info = await tools().probe(source, sniff(file.read(HEAD_BYTES)), cwd=out_dir)
+    return make_plan(info, get_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=LIMITS, threads=2)
 
 
 async def encoded(plan: Plan, out_dir: Path) -> Encoded:
-    return await TOOLS.encode(plan, source_bytes=10**7, cwd=out_dir, on_progress=lambda _: None)
+    return await tools().encode(plan, source_bytes=10**7, cwd=out_dir, on_progress=lambda _: None)
 
 
 async def judged(source: Path, profile: str, out_dir: Path) -> Verified:
     plan = await planned(source, profile, out_dir)
-    return await TOOLS.verify(plan, await encoded(plan, out_dir), cwd=out_dir)
+    return await tools().verify(plan, await encoded(plan, out_dir), cwd=out_dir)
 
 
 def with_value(plan: Plan, option: str, new: str) -> Plan:
@@ -53,7 +56,7 @@ async def heard(plan: Plan, out_dir: Path) -> list[tuple[float, int]]:
     def on_progress(fraction: float) -> None:
         told.append((fraction, thumbs.stat().st_size // thumb_bytes))
 
-    await TOOLS.encode(with_value(plan, "-stats_period", "0.02"), source_bytes=10**7, cwd=out_dir, on_progress=on_progress)
+    await tools().encode(with_value(plan, "-stats_period", "0.02"), source_bytes=10**7, cwd=out_dir, on_progress=on_progress)
     return told
 
 
@@ -89,7 +92,7 @@ async def test_the_bound_on_thumbnails_stops_no_other_output(tmp_path: Path) -> 
     """A film that goes on after its last thumbnail is encoded to its end."""
     plan = await planned(clip("steady.mp4"), "abr", tmp_path)
     plan = with_value(plan, "-frames:v", "3")
-    verified = await TOOLS.verify(plan, await encoded(plan, tmp_path), cwd=tmp_path)
+    verified = await tools().verify(plan, await encoded(plan, tmp_path), cwd=tmp_path)
     assert not verified.verdict.damaged
     assert {name: info.duration_s for name, info in verified.probed.items()} == pytest.approx({"v180": 20, "audio": 20}, abs=0.1)
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from vproc.core.capabilities import REQUIRED_ENCODERS, REQUIRED_FILTERS, REQUIRED_MUXERS, Capabilities
 from vproc.core.container import Container
 from vproc.core.fmp4 import Segment, TrackIndex
 from vproc.core.media import AudioStream, MediaInfo, MediaLimits, VideoStream
+from vproc.workers.ffmpeg import PairSource, ToolPair
 
 LIMITS = MediaLimits(max_duration_s=6 * 3600, max_pixels=8192 * 4320)
 
@@ -37,6 +39,30 @@ def media(picture: VideoStream | None = None, *tracks: AudioStream, **changes: A
         audio=tracks,
     )  # fmt: skip
     return replace(info, **changes)
+
+
+def capabilities(**changes: Any) -> Capabilities:
+    """An ffmpeg that lacks nothing."""
+    whole = Capabilities(
+        version="9.0",
+        encoders=REQUIRED_ENCODERS | {"libx265", "libsvtav1", "libvpx-vp9", "libopus"},
+        codecs=frozenset(CODECS),
+        filters=REQUIRED_FILTERS | {"zscale"},
+        muxers=REQUIRED_MUXERS,
+        ten_bit=frozenset({"libx264", "libx265", "libsvtav1", "libvpx-vp9"}),
+    )
+    return replace(whole, **changes)
+
+
+CODECS = (
+    "h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "prores", "mpeg2video", "theora", "vc1", "png", "aac", "mp2", "mp3", "opus",
+    "pcm_s24le",
+)  # fmt: skip
+
+
+def tool_pair(ffmpeg: str = "/bin/ffmpeg", ffprobe: str = "/bin/ffprobe", **changes: Any) -> ToolPair:
+    """Such an ffmpeg with its ffprobe."""
+    return ToolPair(ffmpeg, ffprobe, PairSource.PATH, capabilities(**changes))
 
 
 def track(*durations: int, timescale: int = 1000, size: int = 1000, start: int = 0, **changes: Any) -> TrackIndex:

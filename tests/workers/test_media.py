@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 
 from tests.support.children import names_in
-from tests.support.samples import LIMITS, audio, media, video
+from tests.support.samples import LIMITS, audio, media, tool_pair, video
 from vproc.core.command import make_plan
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
+from vproc.core.needs import Needs
 from vproc.core.plan import Plan
 from vproc.core.profile import get_profile
-from vproc.errors import ConfigError, JobError, RejectedError, TransientError, UnavailableError
+from vproc.errors import JobError, RejectedError, TransientError, UnavailableError
 from vproc.ports import ProcessLimits, ProcessResult, StopReason
-from vproc.settings import GIB, Settings
-from vproc.workers.media import Encoded, MediaTools, existing, find_tools
+from vproc.settings import GIB
+from vproc.workers.ffmpeg import ToolPair
+from vproc.workers.media import Encoded, MediaTools, existing
 
 JOB_S, STALL_S, SOURCE_BYTES = 600.0, 30.0, 5_000_000
 FILM = media(video(640, 360), audio())
@@ -63,11 +65,10 @@ class PlayedRunner:
         return told
 
 
-def tools(runner: PlayedRunner) -> MediaTools:
+def tools(runner: PlayedRunner, *pairs: ToolPair) -> MediaTools:
     return MediaTools(
-        runner=runner, ffmpeg="/bin/ffmpeg", ffprobe="/bin/ffprobe", version="5", max_pixels=LIMITS.max_pixels,
-        job_timeout_s=JOB_S, stall_timeout_s=STALL_S,
-    )  # fmt: skip
+        runner=runner, pairs=pairs or (tool_pair(),), max_pixels=LIMITS.max_pixels, job_timeout_s=JOB_S, stall_timeout_s=STALL_S
+    )
 
 
 def planned(out_dir: Path, profile: str = "abr", info: MediaInfo = FILM) -> Plan:
@@ -347,50 +348,45 @@ async def test_an_encode_that_came_to_the_limit_or_complained_is_no_clean_one(tm
         await tools(PlayedRunner(outputs_of(plan))).verify(plan, replace(ENDED, out_time_s=21600.0), cwd=tmp_path)
 
 
-# --- finding the programs --------------------------------------------------------------------------------------------
+# --- several builds --------------------------------------------------------------------------------------------------
+
+OLD = tool_pair("/old/ffmpeg", "/old/ffprobe", version="5.1.9")
+NEW = tool_pair("/new/ffmpeg", "/new/ffprobe", version="8.1.2", codecs=frozenset({"h264", "aac"}))
 
 
-def settings(**changes: Any) -> Settings:
-    bare = {"raw_bucket": "raw", "processed_bucket": "processed", "queue_url": "http://127.0.0.1/q", "_env_file": None}
-    return Settings(**bare | {"ffmpeg": "/bin/sh", "ffprobe": "/bin/cat"} | changes)
+async def test_the_newest_build_probes_and_encodes_unless_the_job_takes_another(tmp_path: Path) -> None:
+    runner = PlayedRunner([((), described(PICTURE, SOUND))])
+    both = tools(runner, NEW, OLD)
+    assert (both.ffmpeg, both.version, both.capabilities) == ("/new/ffmpeg", "8.1.2", NEW.capabilities)
+    assert both.fit(Needs("abr", frozenset({"libx264"}), frozenset({"h264"}))) is both
+    fitted = both.fit(Needs("abr", frozenset({"libx264"}), frozenset({"av1"})))
+    assert (fitted.ffmpeg, fitted.version, fitted.capabilities) == ("/old/ffmpeg", "5.1.9", OLD.capabilities)
+    await fitted.probe(Path("/in"), Container.MOV, cwd=tmp_path)
+    await both.probe(Path("/in"), Container.MOV, cwd=tmp_path)
+    assert [call.argv[0] for call in runner.calls] == ["/old/ffprobe", "/new/ffprobe"]
+    assert runner.calls[0].limits == runner.calls[1].limits
 
 
-VERSIONS: list[tuple[tuple[str, ...], ProcessResult | Exception]] = [
-    (("/bin/sh",), result(stdout="ffmpeg version 5.1.9-0+deb12u1 Copyright\n")),
-    (("/bin/cat",), result(stdout="ffprobe version 5.1.9-0+deb12u1 Copyright\n")),
-]
-
-
-async def test_the_programs_are_found_and_tell_their_version(tmp_path: Path) -> None:
-    runner = PlayedRunner(VERSIONS)
-    found = await find_tools(settings(), runner, cwd=tmp_path)
-    assert (found.ffmpeg, found.version) == ("/bin/sh", "5.1.9-0+deb12u1")
-    assert {call.argv[0] for call in runner.calls} == {"/bin/sh", "/bin/cat"}
-
-
-@pytest.mark.parametrize("name", ["ffmpeg", "ffprobe"])
-async def test_a_program_that_is_not_there_is_named_with_its_variable_and_a_remedy(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        await find_tools(settings(**{name: "/nowhere/x"}), PlayedRunner(VERSIONS), cwd=tmp_path)
-    assert caught.value.faults == (
-        f"VPROC_{name.upper()}: no program '/nowhere/x' on this machine; takes the path of one (Debian: apt-get install ffmpeg)",
-    )
+def test_what_no_build_does_is_refused() -> None:
+    with pytest.raises(RejectedError, match=r"takes a decoder of vc1, .* \(8\.1\.2\) lacks"):
+        tools(PlayedRunner(), NEW).fit(Needs("abr", frozenset(), frozenset({"vc1"})))
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("pairs", "codec", "checks"),
     [
-        (result(stdout="GNU bash, version 5\n"), "does not answer as ffmpeg and ffprobe do (exit code 0)"),
-        (result(127, stdout="ffmpeg version 5"), "does not answer as ffmpeg and ffprobe do (exit code 127)"),
-        (UnavailableError("it cannot be started: Exec format error"), "it cannot be started: Exec format error"),
+        ((NEW, OLD), "h264", "/new/ffmpeg"),
+        ((NEW, OLD), "av1", "/old/ffmpeg"),
+        ((NEW,), "av1", None),
     ],
+    ids=["by-the-encoders-own", "by-another", "by-none"],
 )
-@pytest.mark.parametrize(("name", "path"), [("FFMPEG", "/bin/sh"), ("FFPROBE", "/bin/cat")])
-async def test_a_program_that_is_something_else_stops_the_start(
-    name: str, path: str, answer: ProcessResult | Exception, words: str, tmp_path: Path
+async def test_an_output_is_decoded_by_a_build_that_can(
+    pairs: tuple[ToolPair, ...], codec: str, checks: str | None, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        await find_tools(settings(), PlayedRunner([((path,), answer), *VERSIONS]), cwd=tmp_path)
-    (fault,) = caught.value.faults
-    assert fault.startswith(f"VPROC_{name}: ")
-    assert words in fault
+    """Of one that none can nothing is said to be wrong: its packets were looked at."""
+    plan = planned(tmp_path, "copy", media(video(640, 360, codec=codec), audio()))
+    picture = PICTURE | {"codec_name": codec}
+    runner = PlayedRunner([((NEW.ffprobe,), described(picture, SOUND))])
+    assert not (await tools(runner, *pairs).verify(plan, ENDED, cwd=tmp_path)).verdict.damaged
+    assert [call.argv[0] for call in runner.calls if "-xerror" in call.argv] == ([checks] if checks else [])

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support import samples
-from tests.support.children import names_in
+from tests.support.children import names_in, unconfined
 from tests.support.memory import MemoryStore
 from vproc.core.container import Container
 from vproc.core.files import File, ObjectVersion, Stage, Status
@@ -46,8 +46,9 @@ class StubTools(MediaTools):
     """Probes what it is told, and encodes a few bytes for each output. ``steps`` run inside the stage of their name."""
 
     def __init__(self) -> None:
-        self.ffmpeg = "/usr/bin/ffmpeg"
-        self.version = "5.1.9"
+        super().__init__(
+            runner=unconfined(), pairs=[samples.tool_pair(version="5.1.9")], max_pixels=1, job_timeout_s=1, stall_timeout_s=1
+        )
         self.info = samples.media(samples.video(640, 360), samples.audio())
         self.steps: dict[str, Step] = {}
         self.calls: Counter[str] = Counter()
@@ -322,6 +323,13 @@ async def test_a_file_over_the_limit_is_rejected_without_a_download(tmp_path: Pa
     await bench.check_ends_with(ErrorCode.TOO_LARGE, RejectedError, f"{len(SOURCE)} bytes, more than the {len(SOURCE) - 1}")
     assert bench.raw.calls["download"] == 0
     await Bench(tmp_path, max_upload_bytes=len(SOURCE)).run()
+
+
+async def test_a_source_that_no_ffmpeg_here_decodes_is_rejected_before_the_encode(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.tools.info = samples.media(samples.video(640, 360, codec="mobiclip"), samples.audio())
+    await bench.check_ends_with(ErrorCode.UNSUPPORTED_MEDIA, RejectedError, r"takes a decoder of mobiclip, .* \(5\.1\.9\)")
+    assert bench.tools.calls["encode"] == 0
 
 
 async def test_an_unknown_profile_is_rejected_without_a_download(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from vproc.cli.group import WRONG_CONFIGURATION
 from vproc.errors import ConfigError, VprocError
 from vproc.ports import ProcessLimits, ProcessResult
 from vproc.tasks import task_group
+from vproc.workers.confinement import Confinement, Layer
+from vproc.workers.ffmpeg import ToolPair, find_pairs
 from vproc.workers.process import run_process
+from vproc.workers.runners import LocalRunner
 
 LOG_NAME = "vproc-dev.log"
 
@@ -129,19 +132,16 @@ async def dev_daemon(work: Path) -> AsyncIterator[DevDaemon]:
 
 
 async def run_tool(argv: Sequence[str], *, cwd: Path) -> ProcessResult:
-    """Run ffmpeg or ffprobe on a file of our own, unconfined. ``argv`` begins with what `tool` gave."""
+    """Run ffmpeg or ffprobe on a file of our own, unconfined. ``argv`` begins with one of what `find_tools` gave."""
     return await run_process(argv, env=os.environ, cwd=cwd, limits=_limits(_TOOL_WALL_S))
 
 
-def tool(name: str) -> str:
-    """The path of ffmpeg or ffprobe, as the daemon's settings name them. Raises `ConfigError` where there is none."""
-    variable = f"VPROC_{name.upper()}"
-    named = os.environ.get(variable) or name
-    if found := shutil.which(named):
-        return str(Path(found).absolute())
-    raise ConfigError(
-        f"{variable}: no program {named} here; install ffmpeg (Debian: apt-get install ffmpeg), or set it to a path"
-    )
+async def find_tools(work: Path) -> ToolPair:
+    """The ffmpeg and ffprobe that the daemon will choose. Raises `ConfigError` where there are none."""
+    runner = LocalRunner(Confinement(frozenset({Layer.RLIMITS})))
+    return (await find_pairs(os.environ.get("VPROC_FFMPEG") or None, os.environ.get("VPROC_FFPROBE") or None, runner, cwd=work))[
+        0
+    ]
 
 
 def _environment() -> dict[str, str]:

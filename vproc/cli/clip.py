@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import click
 
-from vproc.cli.child import run_tool, tool
+from vproc.cli.child import run_tool
 from vproc.cli.errors import DemoError
 from vproc.errors import ConfigError
 
@@ -31,25 +31,25 @@ _SURF = f"anoisesrc=c=pink:r=48000:a=0.3:d={_SECONDS},tremolo=f=0.25:d=0.8,lowpa
 _CHORD = "aevalsrc='0.18*exp(-3*mod(t*2\\,1))*sin(2*PI*t*(220*pow(2\\,mod(floor(t*2)*4\\,12)/12)))':s=48000:d=" + str(_SECONDS)
 
 
-async def demo_clip(given: Path | None, work: Path) -> Path:
+async def demo_clip(given: Path | None, work: Path, ffmpeg: str) -> Path:
     """The clip to show: ``given``, or the one of ``VPROC_DEMO_CLIP``, or a new one in ``work``."""
     if given is not None:
         return given
     named = os.environ.get("VPROC_DEMO_CLIP")
     if not named:
         click.echo("making a clip to show ...")
-        return await make_clip(work / "waves.mp4")
+        return await make_clip(work / "waves.mp4", ffmpeg)
     if not await anyio.Path(named).is_file():
         raise ConfigError(f"VPROC_DEMO_CLIP: no file at {named}")
     return Path(named)
 
 
-async def make_clip(to: Path) -> Path:
+async def make_clip(to: Path, ffmpeg: str) -> Path:
     """Eight seconds of 720p H.264 with AAC: water in the evening, and its sound."""
     inputs = ["-f", "lavfi", "-i", _VIDEO, "-f", "lavfi", "-i", _SURF, "-f", "lavfi", "-i", _CHORD]
     mix = "[1:a][2:a]amix=inputs=2:normalize=0,aformat=channel_layouts=stereo[sound]"
     argv = [
-        tool("ffmpeg"), "-hide_banner", "-nostdin", "-v", "error", "-y", *inputs,
+        ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-y", *inputs,
         "-filter_complex", mix, "-map", "0:v", "-map", "[sound]",
         "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", "48", "-c:a", "aac", "-b:a", "128k",
         "-movflags", "+faststart", str(to),

@@ -11,7 +11,7 @@ from uuid import UUID
 import aiohttp
 import click
 
-from vproc.cli.child import DevDaemon, dev_daemon, tool
+from vproc.cli.child import DevDaemon, dev_daemon, find_tools
 from vproc.cli.clip import demo_clip
 from vproc.cli.errors import DemoError
 from vproc.cli.playback import Player, check_streams
@@ -31,16 +31,16 @@ _OK = 200
 
 async def run(given: Path | None, *, to: Path | None, work: Path, serve: bool, on_shown: Callable[[], None]) -> None:
     """Show the main job. Raises `DemoError`, `ApiError` or `ConfigError` where anything does not hold."""
-    ffprobe = tool("ffprobe")
+    tools = await find_tools(work)
     click.echo("starting the daemon with embedded S3 and SQS ...")
     async with dev_daemon(work) as daemon, ApiClient(daemon.api) as client, aiohttp.ClientSession() as session:
-        clip = await demo_clip(given, work)
+        clip = await demo_clip(given, work, tools.ffmpeg)
         target = (to or _OUTPUT / clip.stem).absolute()
         file_id = await _process(client, clip)
         player = Player(session)
         manifest = Manifest.from_json((await player.read(daemon.address_of(manifest_key(file_id)))).encode())
         await _save(client, daemon, manifest, target)
-        await _check(player, daemon, manifest, target, ffprobe)
+        await _check(player, daemon, manifest, target, tools.ffprobe)
         _tell(manifest, target)
         page = await _page(session, daemon)
         _tell_address(daemon, manifest, target, page=page, serve=serve)

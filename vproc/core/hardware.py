@@ -5,6 +5,7 @@ That a build lists an encoder says nothing of the machine: only a test encode do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ RENDER_NODE: Final = "/dev/dri/renderD128"
 
 _TRIAL_FRAMES = 12
 _REASON_CHARACTERS = 200
+_SPEAKER = re.compile(r"^\[[^\]]*\] *")
 
 
 class Api(StrEnum):
@@ -86,8 +88,8 @@ def judge_trial(encoder: str, *, returncode: int, stderr: str) -> HardwareTrial:
     if returncode == 0:
         return HardwareTrial(encoder, works=True)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    # The first line is the cause; what follows is that nothing came of it.
-    reason = lines[0] if lines else f"ffmpeg ended with {returncode}"
+    # The first line is the cause; what follows is that nothing came of it. Who says it has an address in memory.
+    reason = _SPEAKER.sub("", lines[0]) if lines else f"ffmpeg ended with {returncode}"
     return HardwareTrial(encoder, works=False, reason=reason[:_REASON_CHARACTERS])
 
 

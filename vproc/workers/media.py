@@ -4,9 +4,7 @@ is decided in `core`.
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +15,17 @@ from vproc.core.command import decode_check_argv
 from vproc.core.container import Container
 from vproc.core.exits import encoder_failure
 from vproc.core.media import MediaInfo
+from vproc.core.needs import Needs, choose_build
 from vproc.core.plan import OutputKind, Plan, PlannedOutput
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.progress import ProgressParser
 from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output, check_picture
-from vproc.errors import ConfigError, ErrorCode, JobError, RejectedError, TransientError, UnavailableError
+from vproc.errors import ErrorCode, JobError, RejectedError, TransientError
 from vproc.ports import ProcessLimits, ProcessResult, Runner
-from vproc.settings import GIB, Settings
+from vproc.settings import GIB
+from vproc.workers.ffmpeg import ToolPair
 
 PICTURE_HEAD_BYTES = 65536
-_VERSION = re.compile(r"^(?:ffmpeg|ffprobe) version (\S+)", re.MULTILINE)
 
 _PROBE_LIMITS = ProcessLimits(wall_s=20, cpu_s=10, memory_bytes=GIB, output_bytes=1024, directory_bytes=1 << 62)
 _ENCODE_MEMORY_BYTES = 8 * GIB
@@ -55,30 +54,44 @@ class Verified:
 
 
 class MediaTools:
-    """ffmpeg and ffprobe through a `Runner`, with the limits of this daemon."""
+    """ffmpeg and ffprobe through a `Runner`, with the limits of this daemon. The first of ``pairs`` is used, the others where it
+    cannot do what a job needs (`fit`). ``ffmpeg``, ``version`` and ``capabilities`` are the first one's."""
 
     def __init__(
         self,
         *,
         runner: Runner,
-        ffmpeg: str,
-        ffprobe: str,
-        version: str,
+        pairs: Sequence[ToolPair],
         max_pixels: int,
         job_timeout_s: float,
         stall_timeout_s: float,
     ) -> None:
-        self.ffmpeg = ffmpeg
-        self.version = version
+        self.ffmpeg = pairs[0].ffmpeg
+        self.version = pairs[0].version
+        self.capabilities = pairs[0].capabilities
         self._runner = runner
-        self._ffprobe = ffprobe
+        self._pairs = tuple(pairs)
         self._max_pixels = max_pixels
         self._job_timeout_s = job_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
+    def fit(self, needs: Needs) -> MediaTools:
+        """These tools with the first pair that does what a job needs in front. Raises `RejectedError` where none does."""
+        place = choose_build(needs, [pair.capabilities for pair in self._pairs])
+        if place == 0:
+            return self
+        log.info("ffmpeg_changed", version=self._pairs[place].version, instead_of=self.version)
+        return MediaTools(
+            runner=self._runner,
+            pairs=(self._pairs[place], *self._pairs[:place], *self._pairs[place + 1 :]),
+            max_pixels=self._max_pixels,
+            job_timeout_s=self._job_timeout_s,
+            stall_timeout_s=self._stall_timeout_s,
+        )
+
     async def probe(self, source: Path, container: Container, *, cwd: Path) -> MediaInfo:
         """What a file holds. Raises `RejectedError` for one that cannot be read."""
-        argv = ffprobe_argv(self._ffprobe, source, container, max_pixels=self._max_pixels)
+        argv = ffprobe_argv(self._pairs[0].ffprobe, source, container, max_pixels=self._max_pixels)
         result = await self._runner.run(argv, cwd=cwd, limits=_PROBE_LIMITS)
         if result.stopped is not None:
             raise RejectedError(ErrorCode.CORRUPT_MEDIA, f"the file cannot be read within its limits ({result.stopped.value})")
@@ -134,7 +147,8 @@ class MediaTools:
         for output in plan.outputs:
             if not output.is_media:
                 await self._check_pictures(output)
-        if media:
+        checker, checked = self._checker(media)
+        if checked:
             limits = ProcessLimits(
                 wall_s=self._job_timeout_s,
                 cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
@@ -142,10 +156,16 @@ class MediaTools:
                 output_bytes=1024,
                 directory_bytes=1 << 62,
             )
-            result = await self._runner.run(decode_check_argv(self.ffmpeg, media), cwd=cwd, limits=limits)
-            copied = any(output.rendition == "copy" for output in media)
+            result = await self._runner.run(decode_check_argv(checker, checked), cwd=cwd, limits=limits)
+            copied = any(output.rendition == "copy" for output in checked)
             verdict |= check_decode(result.returncode, result.stderr, copied=copied)
         return Verified(verdict, probed)
+
+    def _checker(self, media: Sequence[PlannedOutput]) -> tuple[str, list[PlannedOutput]]:
+        """The ffmpeg that decodes all of these outputs, or the first one and those that it does decode."""
+        decoded = [[output for output in media if _codecs(output) <= pair.capabilities.codecs] for pair in self._pairs]
+        place = next((place for place, found in enumerate(decoded) if len(found) == len(media)), 0)
+        return self._pairs[place].ffmpeg, decoded[place]
 
     async def _probe_output(self, output: PlannedOutput, cwd: Path) -> MediaInfo:
         container = Container.MATROSKA if output.path.suffix in {".mkv", ".webm"} else Container.MOV
@@ -172,6 +192,10 @@ def _failure(result: ProcessResult) -> JobError | None:
     return failure
 
 
+def _codecs(output: PlannedOutput) -> set[str]:
+    return {output.codec, output.audio_codec or output.codec}
+
+
 def existing(output: PlannedOutput) -> tuple[Path, ...]:
     """The files of an output that were written."""
     return tuple(path for path in output.paths if path.exists())
@@ -182,39 +206,3 @@ def _head(path: Path) -> bytes:
         return b""
     with path.open("rb") as file:
         return file.read(PICTURE_HEAD_BYTES)
-
-
-async def find_tools(settings: Settings, runner: Runner, *, cwd: Path) -> MediaTools:
-    """The programs that the settings name, seen to run. Raises `ConfigError` where one is missing or does not answer."""
-    ffmpeg = _find_program("VPROC_FFMPEG", settings.ffmpeg)
-    ffprobe = _find_program("VPROC_FFPROBE", settings.ffprobe)
-    await _version(runner, "VPROC_FFPROBE", ffprobe, cwd=cwd)
-    return MediaTools(
-        runner=runner,
-        ffmpeg=ffmpeg,
-        ffprobe=ffprobe,
-        version=await _version(runner, "VPROC_FFMPEG", ffmpeg, cwd=cwd),
-        max_pixels=settings.max_pixels,
-        job_timeout_s=settings.job_timeout_s,
-        stall_timeout_s=settings.stall_timeout_s,
-    )
-
-
-def _find_program(variable: str, name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise ConfigError(
-            f"{variable}: no program {name!r} on this machine; takes the path of one (Debian: apt-get install ffmpeg)"
-        )
-    return found
-
-
-async def _version(runner: Runner, variable: str, program: str, *, cwd: Path) -> str:
-    try:
-        result = await runner.run([program, "-hide_banner", "-version"], cwd=cwd, limits=_PROBE_LIMITS)
-    except UnavailableError as error:
-        raise ConfigError(f"{variable}: {error.detail}") from error
-    match = _VERSION.search(result.stdout.decode(errors="replace"))
-    if result.returncode != 0 or match is None:
-        raise ConfigError(f"{variable}: {program} does not answer as ffmpeg and ffprobe do (exit code {result.returncode})")
-    return match[1]

@@ -27,6 +27,7 @@ from vproc.core.keys import manifest_key, run_prefix
 from vproc.core.leases import AttemptFigures
 from vproc.core.manifest import Manifest, Source
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
+from vproc.core.needs import needs_of
 from vproc.core.plan import Plan
 from vproc.core.profile import BUILTIN_PROFILES, Profile, get_profile
 from vproc.errors import ErrorCode, RejectedError, TransientError
@@ -148,16 +149,17 @@ class Pipeline:
                 container = sniff(await anyio.to_thread.run_sync(_head, source))
                 info = await self._tools.probe(source, container, cwd=directory)
                 check_limits(info, self._limits)
-            plan = make_plan(info, profile, ffmpeg=self._tools.ffmpeg, source=source, out_dir=out, limits=self._limits)
+            tools = self._tools.fit(needs_of(info, profile))
+            plan = make_plan(info, profile, ffmpeg=tools.ffmpeg, source=source, out_dir=out, limits=self._limits)
             await self._scratch.require(plan.estimated_bytes + _SPARE_BYTES)
             with figures.stage(Stage.ENCODE):
                 encoded = await self._encode(plan, job.version, directory, progress)
             with figures.stage(Stage.VERIFY):
                 progress.reach(Stage.VERIFY, _ENCODED)
-                verified = await self._tools.verify(plan, encoded, cwd=directory)
+                verified = await tools.verify(plan, encoded, cwd=directory)
             with figures.stage(Stage.PUBLISH):
                 progress.reach(Stage.PUBLISH, _VERIFIED)
-                return await self._publish(job, plan, info, verified, progress, figures)
+                return await self._publish(job, plan, info, verified, progress, figures, ffmpeg=tools.version)
 
     def _check_size(self, version: ObjectVersion) -> None:
         if version.size_bytes > self._max_upload_bytes:
@@ -190,7 +192,7 @@ class Pipeline:
         return encoded
 
     async def _publish(
-        self, job: Job, plan: Plan, info: MediaInfo, verified: Verified, progress: Progress, figures: JobFigures
+        self, job: Job, plan: Plan, info: MediaInfo, verified: Verified, progress: Progress, figures: JobFigures, *, ffmpeg: str
     ) -> Manifest:
         def on_sent(count: int) -> None:
             figures.bytes_out += count
@@ -217,7 +219,7 @@ class Pipeline:
             damaged=verified.verdict.damaged,
             target_codec=plan.target_codec,
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
-            tools={"vproc": __version__, "ffmpeg": self._tools.version},
+            tools={"vproc": __version__, "ffmpeg": ffmpeg},
             command_sha256=_fingerprint(plan),
             outputs=outputs,
             entry_points=entries,
