@@ -38,6 +38,15 @@ def test_the_header_and_the_segments_are_the_whole_file() -> None:
     assert b"".join(parts) == WHOLE
 
 
+def test_a_segments_lead_ends_with_its_first_sample() -> None:
+    styp = box("styp", b"msdh", bytes(4))
+    pictures = [(40, 900), (40, 7), (40, 11)]
+    found = index(HEADER + FIRST + styp + fragment(4000, pictures)).segments
+    assert [part.size - part.lead_bytes for part in found] == [99 * 10, 7 + 11]
+    defaults = moof(full("tfhd", struct.pack(">I", 1)), full("trun", struct.pack(">I", 3))) + box("mdat", bytes(30))
+    assert [part.size - part.lead_bytes for part in index(HEADER + defaults).segments] == [20]
+
+
 def test_sound_has_its_rate_its_channels_and_its_priming() -> None:
     found = index(FTYP + moov(aac_entry(), handler=b"soun", timescale=48000, edits=[1024]) + fragment(0, [(1024, 5)] * 10))
     assert (found.kind, found.codecs, found.sample_rate, found.channels) == ("audio", "mp4a.40.2", 48000, 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 from vproc.core.boxes import Box, Read, child, children, malformed, payload, top_level, whole_boxes
 from vproc.core.codecs import audio_channels, audio_codec_string, video_codec_string
@@ -24,7 +25,8 @@ LEAST_LAST_S = Fraction(1, 2)
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Bytes and times of one fragment, or of several that were joined. ``start`` and ``duration`` in the track's timescale;
-    ``start`` is a decode time, which of our encodes is also the time of its first picture or sample."""
+    ``start`` is a decode time, which of our encodes is also the time of its first picture or sample. ``lead_bytes``: as much
+    of its beginning as holds the first sample, which is all that trick play reads."""
 
     offset: int
     size: int
@@ -32,6 +34,7 @@ class Segment:
     duration: int
     samples: int
     starts_with_sync: bool
+    lead_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,20 +221,17 @@ def _segment(moof: bytes, header: _Header, start: int, mdat: Box, before: Segmen
     defaults = _fragment_defaults(child(fragment, "tfhd"), header)
     tfdt = child(fragment, "tfdt")
     decode_time = _u64(tfdt, 4) if _version(tfdt) else _u32(tfdt, 4)
-    duration = samples = size = 0
-    sync: bool | None = None
-    for kind, trun in children(fragment):
-        if kind == "trun":
-            run = _run(trun, defaults)
-            duration, samples, size = duration + run[0], samples + run[1], size + run[2]
-            sync = run[3] if sync is None else sync
+    runs = [_run(trun, defaults) for kind, trun in children(fragment) if kind == "trun"]
+    duration, samples = sum(run.duration for run in runs), sum(run.samples for run in runs)
     if not samples or not duration:
         raise malformed("a segment without samples or without duration")
-    if size > mdat.size - mdat.header:
+    if sum(run.size for run in runs) > mdat.size - mdat.header:
         raise malformed("a segment whose samples are longer than its data")
     if before is not None and decode_time < before.start + before.duration:
         raise malformed("a segment that starts before the last one ends")
-    return Segment(start, mdat.end - start, decode_time, duration, samples, bool(sync))
+    first = next(run for run in runs if run.samples)
+    lead_bytes = mdat.offset + mdat.header + first.first_size - start
+    return Segment(start, mdat.end - start, decode_time, duration, samples, first.starts_with_sync, lead_bytes)
 
 
 def _fragment_defaults(tfhd: bytes, header: _Header) -> _Defaults:
@@ -246,8 +246,15 @@ def _fragment_defaults(tfhd: bytes, header: _Header) -> _Defaults:
     return _Defaults(*values)
 
 
-def _run(trun: bytes, defaults: _Defaults) -> tuple[int, int, int, bool]:
-    """Duration, number of samples, their bytes, and whether the first is a key frame."""
+class _Run(NamedTuple):
+    duration: int
+    samples: int
+    size: int
+    starts_with_sync: bool
+    first_size: int
+
+
+def _run(trun: bytes, defaults: _Defaults) -> _Run:
     flags, count, at = _flags(trun), _u32(trun, 4), 8
     at += 4 if flags & 0x1 else 0
     first_flags = _u32(trun, at) if flags & 0x4 else None
@@ -258,18 +265,19 @@ def _run(trun: bytes, defaults: _Defaults) -> tuple[int, int, int, bool]:
         raise malformed("a trun that is cut short")
     if not width:
         sync = not (defaults.flags if first_flags is None else first_flags) & _NOT_SYNC
-        return count * defaults.duration, count, count * defaults.size, sync
+        return _Run(count * defaults.duration, count, count * defaults.size, sync, defaults.size)
     columns = dict(
         zip(fields, zip(*struct.iter_unpack(f">{len(fields)}I", trun[at : at + count * width]), strict=True), strict=False)
     )
     durations, sizes, sample_flags = columns.get(0x100), columns.get(0x200), columns.get(0x400)
     if first_flags is None:
         first_flags = sample_flags[0] if sample_flags else defaults.flags
-    return (
+    return _Run(
         sum(durations) if durations else count * defaults.duration,
         count,
         sum(sizes) if sizes else count * defaults.size,
         not first_flags & _NOT_SYNC,
+        sizes[0] if sizes else defaults.size,
     )
 
 
