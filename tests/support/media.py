@@ -99,6 +99,13 @@ _CLIPS = {
         "-i {short.mp4} -c copy -metadata title=Secret -metadata location=+48.8577+002.295/ -metadata:s:a:0 language=fra"
     ),
     "moov-last.mov": "-i {main.mp4} -c copy",
+    "pyramid.mp4": _made(_TEST, 4, f"-c:v libx264 -preset veryfast -bf 3 -g 24 -pix_fmt yuv420p {_AAC}", size="320x180"),
+    "open-gop.mp4": _made(
+        _TEST, 3, "-c:v libx264 -preset veryfast -bf 3 -g 24 -x264-params open-gop=1 -pix_fmt yuv420p", size="320x180", sound=None
+    ),
+    "pyramid.mov": "-i {pyramid.mp4} -c copy -video_track_timescale 1000",
+    "cut.mp4": "-ss 0.5 -i {pyramid.mp4} -c copy",
+    "faststart.mp4": "-i {pyramid.mp4} -c copy -movflags +faststart",
     "steady.mp4": _made(_TEST, 20, f"{_X264} {_AAC} -movflags +faststart", size="320x180"),
     "steady.mkv": "-i {steady.mp4} -c copy",
     "steady.flv": "-i {steady.mp4} -c copy",

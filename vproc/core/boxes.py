@@ -14,6 +14,7 @@ _SHORT_HEADER = 8
 _LONG_HEADER = 16
 _LARGEST_METADATA = 64 * 1024 * 1024
 _MOST_BOXES = 1_000_000
+_MOST_CHILDREN = 10_000
 
 
 def malformed(detail: str) -> TransientError:
@@ -79,10 +80,13 @@ def payload(read: Read, box: Box) -> bytes:
 def children(data: bytes, start: int = 0) -> Iterator[tuple[str, bytes]]:
     """Kind and payload of each box in ``data`` from ``start`` on."""
     offset = start
-    while offset < len(data):
+    for _ in range(_MOST_CHILDREN):
+        if offset >= len(data):
+            return
         box = _box_at(data[offset : offset + _LONG_HEADER], offset, len(data))
         yield box.kind, data[offset + box.header : box.end]
         offset = box.end
+    raise malformed(f"more than {_MOST_CHILDREN} boxes in one")
 
 
 def child(data: bytes, *path: str) -> bytes:
