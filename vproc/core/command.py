@@ -10,7 +10,9 @@ from pathlib import Path
 
 from vproc.core.allowlist import file_url, input_options
 from vproc.core.container import Container
+from vproc.core.encoders import video_options
 from vproc.core.graph import WATCH, sheets_graph, video_graph
+from vproc.core.hardware import SOFTWARE_ENCODERS
 from vproc.core.ladder import Rung
 from vproc.core.media import MediaInfo, MediaLimits
 from vproc.core.plan import (
@@ -154,21 +156,11 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
 
 
 def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
-    segment_s = encode.profile.segment_s
-    options = ["-map", f"[{rung.name}]"]
-    if encode.video_codec is VideoCodec.HEVC:
-        # x265 opens its GOPs and writes to standard error unless told; its pool has no ffmpeg option.
-        settings = f"keyint={round(encode.fps * segment_s)}:scenecut=0:open-gop=0:log-level=error"
-        if threads is not None:
-            settings += f":pools={threads}"
-        # hvc1 keeps parameter sets out of the stream: Apple's players take no other tag.
-        options += ["-c:v", "libx265", "-x265-params", settings, "-forced-idr", "1", "-tag:v", "hvc1"]
-    else:
-        options += ["-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0"]
-    options += ["-preset", encode.profile.preset or "veryfast", "-crf", f"{rung.crf:g}"]
-    options += ["-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
-    options += ["-force_key_frames", encode.grid.force_key_frames]
-    return [*options, "-threads", str(threads)] if threads is not None else options
+    if encode.video_codec is None:
+        raise ValueError("a rung takes a codec")
+    encoder = SOFTWARE_ENCODERS[encode.video_codec]
+    options = video_options(rung, encode.profile, encoder=encoder, fps=encode.fps, grid=encode.grid, threads=threads)
+    return ["-map", f"[{rung.name}]", *options]
 
 
 def _audio(encode: Encode) -> list[str]:

@@ -22,7 +22,7 @@ _CLOCK_FPS = 240
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One size to encode. ``name`` is ``v`` and the shorter side: ``v720``. Both sides are even."""
+    """One size to encode. ``name`` is ``v`` and the shorter side: ``v720``. Both sides are even. Rates as of `RungSpec`."""
 
     name: str
     width: int
@@ -30,6 +30,7 @@ class Rung:
     crf: float
     maxrate_bps: int
     bufsize_bits: int
+    bitrate_bps: int | None = None
 
 
 def rungs(display_width: int, display_height: int, profile: Profile, *, codec: VideoCodec) -> tuple[Rung, ...]:
@@ -50,7 +51,7 @@ def rungs(display_width: int, display_height: int, profile: Profile, *, codec: V
 def _sized(display_width: int, display_height: int, short_side_px: int, spec: RungSpec) -> Rung:
     scale = Fraction(short_side_px, min(display_width, display_height))
     width, height = even_within(display_width * scale, display_width), even_within(display_height * scale, display_height)
-    return Rung(f"v{min(width, height)}", width, height, spec.crf, spec.maxrate_bps, spec.bufsize_bits)
+    return Rung(f"v{min(width, height)}", width, height, spec.crf, spec.maxrate_bps, spec.bufsize_bits, spec.bitrate_bps)
 
 
 def even_within(length: Fraction | float, most: int) -> int:

@@ -111,16 +111,22 @@ def _rung(short_side_px: int | None, kbps: int, *, crf: float = 23) -> RungSpec:
 LADDER = (_rung(1080, 5000), _rung(720, 2800), _rung(360, 800))
 
 _SOURCE_SIZE_KBPS = ((2160, 16000), (1440, 9000), (1080, 5000), (720, 2800), (480, 1400), (0, 800))
-_HEVC_CRF = 28  # x265's own default: about x264's 23
-_HEVC_SHARE = 0.65  # of H.264's cap, for about the same picture
+_SHARE = {VideoCodec.H264: 1.0, VideoCodec.HEVC: 0.65, VideoCodec.AV1: 0.55, VideoCodec.VP9: 0.7}
+"""Of H.264's cap, for about the same picture."""
+_CRF = {VideoCodec.H264: 23.0, VideoCodec.HEVC: 28.0, VideoCodec.AV1: 35.0, VideoCodec.VP9: 33.0}
+WORST_CRF = {VideoCodec.H264: 51, VideoCodec.HEVC: 51, VideoCodec.AV1: 63, VideoCodec.VP9: 63}
+"""Where each codec's own scale of constant quality ends."""
+
+
+def default_crf(codec: VideoCodec) -> float:
+    """About the same picture in every codec, each on its own scale."""
+    return _CRF[codec]
 
 
 def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
     """The rung of a source's own size: its cap by the shorter side."""
     kbps = next(kbps for floor, kbps in _SOURCE_SIZE_KBPS if short_side_px >= floor)
-    if codec is VideoCodec.HEVC:
-        return _rung(None, round(kbps * _HEVC_SHARE), crf=_HEVC_CRF)
-    return _rung(None, kbps)
+    return _rung(None, round(kbps * _SHARE[codec]), crf=default_crf(codec))
 
 
 BUILTIN_PROFILES = {
