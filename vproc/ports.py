@@ -115,9 +115,13 @@ class ObjectStore(Protocol):
         """The object's current version; None where there is none."""
         ...
 
-    async def download(self, version: ObjectVersion, to: Path, *, on_bytes: Callable[[int], None] | None = None) -> None:
-        """Fetch exactly that version by parallel ranges. Raises `TransientError` ``source_changed`` when it was replaced
-        or removed. ``on_bytes`` hears the size of each piece written."""
+    async def download(self, version: ObjectVersion, to: Path, *, on_piece: Callable[[int, int], None] | None = None) -> None:
+        """Fetch exactly that version by parallel ranges, from the start on. Raises `TransientError` ``source_changed`` when it
+        was replaced or removed. ``on_piece`` hears the offset and the size of each piece written, no byte twice."""
+        ...
+
+    async def fetch(self, version: ObjectVersion, to: Path, *, start: int, end: int) -> None:
+        """Fetch the bytes from ``start`` up to ``end`` into their place in a file that `download` is filling. Raises likewise."""
         ...
 
     async def get(self, key: str) -> bytes | None:

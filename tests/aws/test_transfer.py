@@ -61,6 +61,16 @@ async def check_download_ends_with(
     assert caught.value.code is code
 
 
+def test_ranges_grow_and_leave_no_byte_out() -> None:
+    """Whoever reads from the start waits for half a megabyte, not for sixteen."""
+    mib = 1024 * 1024
+    found = list(transfer.ranges(100 * mib + 1))
+    assert [(end - start) * 2 // mib for start, end in found] == [1] * 4 + [2] * 4 + [4] * 4 + [8] * 4 + [16] * 4 + [32, 32, 12]
+    assert [start for start, _ in found] == [0, *(end for _, end in found[:-1])]
+    assert found[-1][1] == 100 * mib + 1
+    assert list(transfer.ranges(0)) == []
+
+
 # --- download --------------------------------------------------------------------------------------------------------
 
 
@@ -71,12 +81,12 @@ async def test_a_body_that_is_cut_is_resumed_where_it_broke_off(
     store, bucket = opened
     heard, changes = [0], Changes()
 
-    def on_bytes(count: int) -> None:
+    def on_piece(_: int, count: int) -> None:
         heard[0] += count
         changes.tell()
 
     store.faults["get"] = [cut_body(at, arrived=lambda: changes.until(lambda: heard[0] == at))]
-    await bucket.download(version_of(store), tmp_path / "file", on_bytes=on_bytes)
+    await bucket.download(version_of(store), tmp_path / "file", on_piece=on_piece)
     assert (tmp_path / "file").read_bytes() == BODY
     assert ranges(store) == ["bytes=0-999", f"bytes={at}-999"]
     assert {seen.headers["if-match"] for seen in store.actions("get")} == {f'"{store.etag("k")}"'}
@@ -91,10 +101,10 @@ async def test_every_range_may_break_off_many_times(
     monkeypatch.setattr(transfer, "RANGES_AT_A_TIME", 3)
     store, bucket = opened
     store.faults["get"] = [cut_body(7), cut_body(39), cut_body(20)] * 4
-    heard: list[int] = []
-    await bucket.download(version_of(store), tmp_path / "file", on_bytes=heard.append)
+    heard: list[tuple[int, int]] = []
+    await bucket.download(version_of(store), tmp_path / "file", on_piece=lambda *piece: heard.append(piece))
     assert (tmp_path / "file").read_bytes() == BODY
-    assert sum(heard) == 1000
+    assert [byte for offset, size in sorted(heard) for byte in range(offset, offset + size)] == list(range(1000))
     assert len(ranges(store)) > 25
     assert store.most_in_flight <= 3
     assert all("if-match" in seen.headers for seen in store.actions("get"))
@@ -164,11 +174,11 @@ async def test_an_object_that_is_replaced_between_ranges_is_another_source(
     store, bucket = opened
     version = version_of(store)
 
-    def replace_it(count: int) -> None:
+    def replace_it(*_: int) -> None:
         store.objects["k"] = bytes(1000)
 
     with pytest.raises(TransientError) as caught:
-        await bucket.download(version, tmp_path / "file", on_bytes=replace_it)
+        await bucket.download(version, tmp_path / "file", on_piece=replace_it)
     assert caught.value.code is ErrorCode.SOURCE_CHANGED
     assert ranges(store) == ["bytes=0-99", "bytes=100-199"]
 

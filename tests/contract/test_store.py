@@ -98,7 +98,7 @@ async def test_a_part_of_a_file_becomes_an_object(opener: Opener, tmp_path: Path
 async def test_a_large_file_goes_up_in_parts_and_comes_down_whole(opener: Opener, tmp_path: Path) -> None:
     path, copy = tmp_path / "file", tmp_path / "copy"
     path.write_bytes(os.urandom(18 * MIB + 7))
-    heard: list[int] = []
+    heard: list[tuple[int, int]] = []
     async with opener() as store:
         checksum = await store.put_file("k", slice_of(path), content_type="video/mp4")
         told = await store.stat("k")
@@ -107,9 +107,12 @@ async def test_a_large_file_goes_up_in_parts_and_comes_down_whole(opener: Opener
         assert checksum_matches(checksum, told.sha256)
         version = await store.head("k")
         assert version is not None
-        await store.download(version, copy, on_bytes=heard.append)
-    assert copy.read_bytes() == path.read_bytes()
-    assert sum(heard) == 18 * MIB + 7
+        await store.download(version, copy, on_piece=lambda *piece: heard.append(piece))
+        assert copy.read_bytes() == path.read_bytes()
+        copy.write_bytes(bytes(18 * MIB + 7))
+        await store.fetch(version, copy, start=17 * MIB, end=18 * MIB + 7)
+    assert copy.read_bytes() == bytes(17 * MIB) + path.read_bytes()[17 * MIB :]
+    assert sum(size for _, size in heard) == 18 * MIB + 7
 
 
 async def test_an_empty_object_comes_down_as_an_empty_file(opener: Opener, tmp_path: Path) -> None:

@@ -96,14 +96,23 @@ class MemoryStore(Faults):
         return None
 
     @faulty
-    async def download(self, version: ObjectVersion, to: Path, *, on_bytes: Callable[[int], None] | None = None) -> None:
+    async def download(self, version: ObjectVersion, to: Path, *, on_piece: Callable[[int, int], None] | None = None) -> None:
         """As the port says, in pieces of ``piece_bytes``."""
         async with await anyio.open_file(to, "wb") as file:
             for offset in range(0, max(1, version.size_bytes), self.options.piece_bytes):
                 piece = self._same(version).body[offset : offset + self.options.piece_bytes]
                 await file.write(piece)
-                if on_bytes is not None:
-                    on_bytes(len(piece))
+                if on_piece is not None:
+                    # As of a disk: what is told of is there.
+                    await file.flush()
+                    on_piece(offset, len(piece))
+
+    @faulty
+    async def fetch(self, version: ObjectVersion, to: Path, *, start: int, end: int) -> None:
+        """As the port says."""
+        async with await anyio.open_file(to, "r+b") as file:
+            await file.seek(start)
+            await file.write(self._same(version).body[start:end])
 
     @faulty
     async def get(self, key: str) -> bytes | None:

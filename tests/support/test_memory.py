@@ -136,10 +136,10 @@ async def test_calls_fail_before_or_after_their_effect_and_can_be_held() -> None
 async def test_a_download_gets_exactly_its_version_or_says_that_it_is_gone(tmp_path: Path, versioned: bool) -> None:
     store = MemoryStore("raw", MemoryStoreOptions(versioned=versioned, piece_bytes=4))
     old = store.upload("a.mp4", b"0123456789")
-    pieces: list[int] = []
-    await store.download(old, tmp_path / "a", on_bytes=pieces.append)
+    pieces: list[tuple[int, int]] = []
+    await store.download(old, tmp_path / "a", on_piece=lambda *piece: pieces.append(piece))
     assert (tmp_path / "a").read_bytes() == b"0123456789"
-    assert pieces == [4, 4, 2]
+    assert pieces == [(0, 4), (4, 4), (8, 2)]
     new = store.upload("a.mp4", b"other")
     assert await store.head("a.mp4") == new
     if versioned:

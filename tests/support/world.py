@@ -63,9 +63,8 @@ class StubPipeline(Pipeline):
             Item(OutputKind.POSTER, "poster.jpg", "image/jpeg", b"poster", {}),
         )
         with figures.stage(Stage.PUBLISH):
-            outputs, entries = await self._publisher.send(
-                Package(items, {"poster.jpg": "poster.jpg"}), file_id=job.file.file_id, run_id=job.run_id, on_sent=lambda _: None
-            )
+            sending = self._publisher.sending(job.file.file_id, job.run_id, on_sent=lambda _: None)
+            outputs, entries = await sending.finish(Package(items, {"poster.jpg": "poster.jpg"}))
         figures.bytes_in, figures.bytes_out = job.version.size_bytes, 20
         if self.before_commit is not None:
             await self.before_commit(job)

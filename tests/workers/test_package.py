@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import closing
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,15 +14,16 @@ import m3u8
 import pytest
 from mpegdash.parser import MPEGDASHParser
 
-from tests.support.media import clip, encode, encoded, probe
+from tests.support.media import Encoded, clip, encode, encoded, probe
 from vproc.core.boxes import top_level
 from vproc.core.manifest import OutputKind
 from vproc.core.sprite import plan_sprite
 from vproc.core.verify import Verdict
 from vproc.errors import TransientError
 from vproc.ports import FileSlice
+from vproc.workers.follow import Track
 from vproc.workers.media import Verified
-from vproc.workers.package import Item, Package, build_package
+from vproc.workers.package import CutTrack, Item, Package, build_package
 
 RUN = "r1"
 METADATA = {"file_id": "f1", "file_name": "ä.mp4", "profile": "any"}
@@ -33,7 +35,18 @@ def packed(name: str, profile: str, *, damaged: bool = False) -> Package:
     done = encoded(name, profile)
     probed = {output.rendition: probe(output.path) for output in done.plan.outputs if output.is_media}
     verified = Verified(Verdict(damaged=damaged), probed)
-    return build_package(done.plan, done.info, verified, run_id=RUN, metadata=METADATA)
+    return build_package(done.plan, done.info, verified, cut(done), run_id=RUN, metadata=METADATA)
+
+
+def cut(done: Encoded) -> dict[str, CutTrack]:
+    """The tracks of an encode that has ended."""
+    found = {}
+    for output in done.plan.outputs:
+        if output.is_track:
+            with closing(Track(output, done.plan.grid)) as track:
+                track.finish()
+                found[output.rendition] = track.cut
+    return found
 
 
 def body(item: Item) -> bytes:
@@ -275,5 +288,5 @@ def test_a_track_that_ffmpeg_left_without_a_segment_is_an_invalid_output(tmp_pat
     path = done.path("v360")
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(TransientError) as caught:
-        build_package(done.plan, done.info, Verified(Verdict(), {}), run_id=RUN, metadata=METADATA)
+        cut(done)
     assert caught.value.code == "output_invalid"

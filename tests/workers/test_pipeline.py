@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from tests.support import samples
 from tests.support.children import names_in, unconfined
 from tests.support.memory import MemoryStore
+from tests.support.slow_store import SlowStore
 from vproc.core.container import Container
 from vproc.core.files import File, ObjectVersion, Stage, Status
 from vproc.core.keys import manifest_key
@@ -25,7 +26,9 @@ from vproc.core.media import MediaInfo
 from vproc.core.plan import Plan
 from vproc.core.verify import Verdict
 from vproc.errors import EncoderError, ErrorCode, JobError, LeaseLostError, RejectedError, TransientError, UnavailableError
+from vproc.ports import Feed
 from vproc.telemetry import Metrics
+from vproc.workers import source as source_module
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
 from vproc.workers.pipeline import Job, JobFigures, Pipeline
@@ -53,19 +56,35 @@ class StubTools(MediaTools):
         self.steps: dict[str, Step] = {}
         self.calls: Counter[str] = Counter()
         self.sources: list[bytes] = []
+        self.fed: list[bytes | None] = []
         self.verdict = Verdict()
+        self.container = Container.MOV
+
+    async def _drink(self, feed: Feed) -> bytes:
+        given = bytearray()
+
+        async def write(data: bytes) -> bool:
+            given.extend(data)
+            await self.steps.get("feed", nothing)()
+            return True
+
+        await feed(write)
+        return bytes(given)
 
     async def _step(self, name: str) -> None:
         self.calls[name] += 1
         await self.steps.get(name, nothing)()
 
     async def probe(self, source: Path, container: Container, *, cwd: Path) -> MediaInfo:
-        assert container is Container.MOV
+        assert container is self.container
         self.sources.append(await anyio.to_thread.run_sync(source.read_bytes))
         await self._step("probe")
         return self.info
 
-    async def encode(self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None]) -> Encoded:
+    async def encode(
+        self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None], feed: Feed | None = None
+    ) -> Encoded:
+        self.fed.append(None if feed is None else await self._drink(feed))
         on_progress(0.5)
         on_progress(0.25)
         await self._step("encode")
@@ -253,6 +272,99 @@ async def test_equal_commands_have_equal_fingerprints_wherever_they_run(tmp_path
     one, same = await Bench(tmp_path / "a").run("run1"), await Bench(tmp_path / "b").run("run2")
     other = await Bench(tmp_path / "b", profile="hevc").run("run3")
     assert one.command_sha256 == same.command_sha256 != other.command_sha256
+
+
+# --- while it arrives ------------------------------------------------------------------------------------------------
+
+LARGE = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4096  # Matroska, to the eye
+HALF = 512 * 1024
+
+
+@dataclass
+class Streaming(Bench):
+    """A source of which half has come down when the job begins, and the rest once ffmpeg reads."""
+
+    def __post_init__(self) -> None:
+        self.slow = SlowStore()
+        self.raw, self.max_upload_bytes = self.slow, 1 << 30
+        super().__post_init__()
+        self.version = self.slow.upload(KEY, LARGE)
+        self.slow.allow(HALF)
+        self.tools.steps["feed"] = self.rest
+        self.tools.container = Container.MATROSKA
+
+    async def rest(self) -> None:
+        self.slow.allow(len(LARGE))
+
+
+@pytest.fixture
+def streaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Streaming:
+    monkeypatch.setattr(source_module, "STREAM_FROM_BYTES", HALF)
+    monkeypatch.setattr(source_module, "PROBE_BYTES", {Container.MATROSKA: HALF // 2})
+    monkeypatch.setattr(source_module, "READ_BYTES", HALF // 4)
+    monkeypatch.setattr(source_module, "TAIL_BYTES", 1024)
+    return Streaming(tmp_path)
+
+
+async def test_a_source_is_encoded_while_it_arrives(streaming: Streaming) -> None:
+    with anyio.fail_after(5):
+        manifest = await streaming.run()
+    assert manifest == streaming.check_committed()
+    assert streaming.tools.fed == [LARGE]
+    assert len(streaming.tools.sources[0]) == len(LARGE)  # probed in its place, with holes
+    assert streaming.tools.sources[0] != LARGE
+    assert streaming.figures.bytes_in == len(LARGE)
+
+
+@pytest.mark.parametrize("stage", ["encode", "verify"])
+async def test_what_a_fast_path_gets_wrong_is_done_plainly(streaming: Streaming, stage: str) -> None:
+    """Nothing of the first try stands beside what is committed."""
+    failures = [RejectedError(ErrorCode.CORRUPT_MEDIA, "no order that a pipe may have")]
+
+    async def fail() -> None:
+        if failures:
+            await streaming.processed.put(f"{FILE_ID}/run1/left-over", b"x", content_type="a/b")
+            raise failures.pop()
+
+    streaming.tools.steps[stage] = fail
+    with anyio.fail_after(5):
+        manifest = await streaming.run()
+    assert streaming.tools.fed == [LARGE, None]
+    assert f"{FILE_ID}/run1/left-over" not in streaming.processed.keys
+    assert manifest == streaming.check_committed()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RejectedError(ErrorCode.TIMEOUT, "too long"),
+        RejectedError(ErrorCode.LIMIT_EXCEEDED, "too much"),
+        EncoderError(ErrorCode.OUT_OF_MEMORY, "too large"),
+        UnavailableError("the disk is full", code=ErrorCode.OUT_OF_DISK),
+        LeaseLostError("another holds it"),
+    ],
+)
+async def test_what_a_plain_encode_would_not_mend_is_not_tried_again(streaming: Streaming, error: JobError) -> None:
+    async def fail() -> None:
+        raise error
+
+    streaming.tools.steps["encode"] = fail
+    with anyio.fail_after(5):
+        await streaming.check_ends_with(error.code, type(error))
+    assert streaming.tools.calls["encode"] == 1
+
+
+async def test_what_cannot_be_told_of_a_part_is_asked_of_the_whole(streaming: Streaming) -> None:
+    async def fail_once() -> None:
+        streaming.slow.allow(len(LARGE))
+        if streaming.tools.calls["probe"] == 1:
+            raise RejectedError(ErrorCode.CORRUPT_MEDIA, "holes")
+
+    streaming.tools.steps["probe"] = fail_once
+    with anyio.fail_after(5):
+        await streaming.run()
+    assert streaming.tools.sources[-1] == LARGE
+    assert streaming.tools.fed == [None]
 
 
 # --- what stands already ---------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def package(path: Path, segments: int = 3) -> Package:
 
 async def send(publisher: Publisher, sent: Package, run_id: str = "run") -> tuple[tuple[Output, ...], tuple[EntryPoint, ...]]:
     heard: list[int] = []
-    told = await publisher.send(sent, file_id=FILE_ID, run_id=run_id, on_sent=heard.append)
+    told = await publisher.sending(FILE_ID, run_id, on_sent=heard.append).finish(sent)
     assert sorted(heard) == sorted(item.size_bytes for item in sent.items)
     return told
 

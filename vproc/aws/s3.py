@@ -52,9 +52,13 @@ class S3Bucket:
             metadata=tuple(sorted(told.get("Metadata", {}).items())),
         )
 
-    async def download(self, version: ObjectVersion, to: Path, *, on_bytes: Callable[[int], None] | None = None) -> None:
+    async def download(self, version: ObjectVersion, to: Path, *, on_piece: Callable[[int, int], None] | None = None) -> None:
         """Fetch exactly that version."""
-        await Download(self._bulk, version, to, metrics=self._metrics, on_bytes=on_bytes).run()
+        await Download(self._bulk, version, to, metrics=self._metrics, on_piece=on_piece).run()
+
+    async def fetch(self, version: ObjectVersion, to: Path, *, start: int, end: int) -> None:
+        """Fetch a part of exactly that version."""
+        await Download(self._bulk, version, to, metrics=self._metrics, on_piece=None).part(start, end)
 
     async def get(self, key: str) -> bytes | None:
         """A small object's bytes."""

@@ -29,6 +29,7 @@ from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 
 RANGE_BYTES = 16 * 1024 * 1024
+FIRST_RANGE_BYTES = 512 * 1024
 RANGES_AT_A_TIME = 4
 CHUNK_BYTES = 512 * 1024
 RESUMES_WITHOUT_PROGRESS = 4
@@ -45,16 +46,16 @@ def write_budget_s(size_bytes: int) -> float:
 
 
 class Download:
-    """One object version into one local file."""
+    """One object version into one local file. ``on_piece`` hears the offset and the size of what was written."""
 
     def __init__(
-        self, client: Any, version: ObjectVersion, to: Path, *, metrics: Metrics, on_bytes: Callable[[int], None] | None
+        self, client: Any, version: ObjectVersion, to: Path, *, metrics: Metrics, on_piece: Callable[[int, int], None] | None
     ) -> None:
         self._client = client
         self._version = version
         self._to = to
         self._metrics = metrics
-        self._on_bytes = on_bytes
+        self._on_piece = on_piece
         self._limiter = anyio.CapacityLimiter(RANGES_AT_A_TIME)
 
     async def run(self) -> None:
@@ -62,9 +63,18 @@ class Download:
         handle = await anyio.to_thread.run_sync(self._open)
         try:
             async with task_group() as tasks:
-                for start in range(0, self._version.size_bytes, RANGE_BYTES):
+                for start, end in ranges(self._version.size_bytes):
                     await self._limiter.acquire_on_behalf_of(start)
-                    tasks.start_soon(self._range, handle, start, min(start + RANGE_BYTES, self._version.size_bytes))
+                    tasks.start_soon(self._range, handle, start, end)
+        finally:
+            os.close(handle)
+
+    async def part(self, start: int, end: int) -> None:
+        """Fetch those bytes into their place in a file that stands, beside `run`."""
+        handle = await anyio.to_thread.run_sync(os.open, self._to, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            await self._limiter.acquire_on_behalf_of(start)
+            await self._range(handle, start, end)
         finally:
             os.close(handle)
 
@@ -131,8 +141,20 @@ class Download:
         except OSError as error:
             raise _disk_error(error) from error
         self._metrics.transferred.labels("in").inc(len(chunk))
-        if self._on_bytes is not None:
-            self._on_bytes(len(chunk))
+        if self._on_piece is not None:
+            self._on_piece(position, len(chunk))
+
+
+def ranges(size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each range, in order. Small ones first: several that arrive side by side leave holes until each is
+    whole, and whoever reads from the start waits for the first."""
+    length, start, number = min(FIRST_RANGE_BYTES, RANGE_BYTES), 0, 0
+    while start < size_bytes:
+        end = min(start + length, size_bytes)
+        yield start, end
+        start, number = end, number + 1
+        if number % RANGES_AT_A_TIME == 0:
+            length = min(2 * length, RANGE_BYTES)
 
 
 class Upload:

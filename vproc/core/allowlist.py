@@ -40,13 +40,18 @@ _MAX_STREAMS = 100
 """ffmpeg's own default is 1000; a camera file has under ten."""
 
 
-def input_options(container: Container, *, max_pixels: int) -> tuple[str, ...]:
-    """Options of one untrusted input, to stand before its ``-i``. ``max_pixels``: a larger frame is an error, not memory."""
+PIPE_URL = "pipe:0"
+"""Standard input as ffmpeg takes it."""
+
+
+def input_options(container: Container, *, max_pixels: int, piped: bool = False) -> tuple[str, ...]:
+    """Options of one untrusted input, to stand before its ``-i``. ``max_pixels``: a larger frame is an error, not memory.
+    ``piped``: it is `PIPE_URL`, and no file at all may be opened."""
     return (
         # The demuxer is ours to choose: left to itself ffmpeg opens a text file named .mp4 as a playlist that reads others.
         "-f", container.value,
         "-format_whitelist", _DEMUXERS.get(container, container.value),
-        "-protocol_whitelist", "file",
+        "-protocol_whitelist", "pipe" if piped else "file",
         "-codec_whitelist", ",".join((*VIDEO_DECODERS, *AUDIO_DECODERS, *SUBTITLE_DECODERS)),
         "-max_streams", str(_MAX_STREAMS),
         "-max_pixels", str(max_pixels),

@@ -44,7 +44,7 @@ def top_level(read: Read, size: int, *, start: int = 0) -> Iterator[Box]:
     for _ in range(_MOST_BOXES):
         if offset == size:
             return
-        box = _box_at(read(offset, _LONG_HEADER), offset, size)
+        box = box_at(read(offset, _LONG_HEADER), offset, size)
         yield box
         offset = box.end
     raise malformed(f"more than {_MOST_BOXES} boxes")
@@ -59,7 +59,7 @@ def whole_boxes(read: Read, start: int, size: int) -> Iterator[Box]:
         length = int.from_bytes(head[:4], "big")
         if length == 0 or (length == 1 and size - offset < _LONG_HEADER):
             return
-        box = _box_at(head, offset, 1 << 63)
+        box = box_at(head, offset, 1 << 63)
         if box.end > size:
             return
         yield box
@@ -83,7 +83,7 @@ def children(data: bytes, start: int = 0) -> Iterator[tuple[str, bytes]]:
     for _ in range(_MOST_CHILDREN):
         if offset >= len(data):
             return
-        box = _box_at(data[offset : offset + _LONG_HEADER], offset, len(data))
+        box = box_at(data[offset : offset + _LONG_HEADER], offset, len(data))
         yield box.kind, data[offset + box.header : box.end]
         offset = box.end
     raise malformed(f"more than {_MOST_CHILDREN} boxes in one")
@@ -99,7 +99,8 @@ def child(data: bytes, *path: str) -> bytes:
     return data
 
 
-def _box_at(head: bytes, offset: int, end: int) -> Box:
+def box_at(head: bytes, offset: int, end: int) -> Box:
+    """The box whose first bytes (16, or all that there are) are ``head``, in a file or a parent that ends at ``end``."""
     if len(head) < _SHORT_HEADER:
         raise malformed(f"{end - offset} bytes at its end are no box")
     size, kind, header = int.from_bytes(head[:4], "big"), head[4:8].decode("latin-1"), _SHORT_HEADER

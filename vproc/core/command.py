@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vproc.core.allowlist import file_url, input_options
+from vproc.core.allowlist import PIPE_URL, file_url, input_options
 from vproc.core.container import Container
 from vproc.core.encoders import video_options
 from vproc.core.graph import WATCH, sheets_graph, video_graph
@@ -34,11 +34,15 @@ _AAC_RATES = (44100, 48000)
 # No title, place or software of the uploader's in what is published; no chapter, subtitle or data track.
 _STRIP = ("-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
 
-# Fragment = GOP = segment. `delay_moov` lets the header wait for the first packets (channel layout, edit list).
+# A fragment is written out once it is whole, not when 256 KiB are: the daemon sends it while the next is encoded.
+_AT_ONCE = ("-flush_packets", "1")
+
+# Fragment = GOP. `delay_moov` lets the header wait for the first packets (channel layout, edit list).
 # Composition offsets may be negative instead of an edit list: then a fragment's decode time is its first picture's
 # time, in every player, whether it reads edit lists or not.
 _CMAF_VIDEO = (
-    "-movflags", "+cmaf+frag_keyframe+delay_moov+default_base_moof+negative_cts_offsets", "-use_editlist", "0", "-f", "mp4",
+    "-movflags", "+cmaf+frag_keyframe+delay_moov+default_base_moof+negative_cts_offsets", "-use_editlist", "0",
+    *_AT_ONCE, "-f", "mp4",
 )  # fmt: skip
 # The edit list takes AAC's priming (1024 samples) off the start; without it sound is 21 ms late.
 _CMAF_AUDIO = ("-movflags", "+cmaf+delay_moov+default_base_moof", "-use_editlist", "1")
@@ -58,8 +62,10 @@ def make_plan(
     out_dir: Path,
     limits: MediaLimits,
     threads: int | None = None,
+    piped: bool = False,
 ) -> Plan:
     """Everything about one encode. Paths are absolute. ``threads``: for the decoder and for each encoder; None lets them choose.
+    ``piped``: the source comes by standard input, from its start to its end.
 
     The same threads and the same ffmpeg give the same bytes. Raises `RejectedError` where the profile takes a stream that
     the source lacks, or no container takes what ``copy`` would keep.
@@ -70,8 +76,8 @@ def make_plan(
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
         # A key=value block twice a second on standard output; errors stay on standard error.
         "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
-        *_source_options(encode, info, limits, threads),
-        "-i", file_url(source),
+        *_source_options(encode, info, limits, threads, piped),
+        "-i", PIPE_URL if piped else file_url(source),
     ]  # fmt: skip
     if encode.rungs or encode.poster_px:
         argv += ["-filter_complex", video_graph(encode, watch=not encode.rungs)]
@@ -89,6 +95,7 @@ def make_plan(
         duration_s=declared_s(encode, info),
         limit_s=limits.max_duration_s,
         grid=encode.grid,
+        piped=piped,
         fps=encode.fps if encode.rungs or encode.poster_px else None,
         keyframes_only=encode.keyframes_only,
         sprite=encode.sprite,
@@ -119,8 +126,8 @@ def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[st
     return tuple(argv)
 
 
-def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, threads: int | None) -> list[str]:
-    options = [*input_options(info.container, max_pixels=limits.max_pixels)]
+def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, threads: int | None, piped: bool) -> list[str]:
+    options = [*input_options(info.container, max_pixels=limits.max_pixels, piped=piped)]
     if threads is not None:
         options += ["-threads", str(threads)]
     if encode.keyframes_only:
@@ -145,7 +152,15 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             options = [*_video(rung, encode, threads), *_CMAF_VIDEO]
         case OutputKind.CMAF_AUDIO:
-            options = [*_audio(encode), *_CMAF_AUDIO, "-frag_duration", str(encode.grid.fragment_s * 1_000_000), "-f", "mp4"]
+            options = [
+                *_audio(encode),
+                *_CMAF_AUDIO,
+                "-frag_duration",
+                str(encode.grid.fragment_s * 1_000_000),
+                *_AT_ONCE,
+                "-f",
+                "mp4",
+            ]
         case OutputKind.VIDEO:
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             # Several minutes of one stream may come before the first packet of the other.

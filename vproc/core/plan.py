@@ -61,6 +61,11 @@ class PlannedOutput:
         return self.paths[0]
 
     @property
+    def is_track(self) -> bool:
+        """A fragmented track, which is published in segments."""
+        return self.kind in {OutputKind.CMAF_VIDEO, OutputKind.CMAF_AUDIO}
+
+    @property
     def is_media(self) -> bool:
         """Video or sound, not a picture."""
         return self.kind not in {OutputKind.POSTER, OutputKind.SPRITE}
@@ -91,7 +96,8 @@ class Plan:
     ``duration_s`` is how long the streams that are used last, as the source declares it (None: it does not); ``limit_s`` is where
     ffmpeg stops reading, which is no success. ``target_codec`` is None where only pictures are made. ``estimated_bytes`` bounds
     the files together. ``fps`` is the rate of the first video output, for `ProgressParser`. ``keyframes_only``: how far the
-    output came is known no better than the source's key frames are apart. ``grid``: where the tracks are cut into segments.
+    output came is known no better than the source's key frames are apart.
+    ``grid``: where the tracks are cut into segments. ``piped``: the source comes by standard input.
 
     With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
     sheets of them; ``thumbs`` is of no use after it.
@@ -104,11 +110,17 @@ class Plan:
     duration_s: float | None
     limit_s: float
     grid: KeyGrid = field(default_factory=lambda: KeyGrid(4, 4))
+    piped: bool = False
     fps: Fraction | None = None
     keyframes_only: bool = False
     sprite: SpritePlan | None = None
     thumbs: Path | None = None
     sheets_argv: tuple[str, ...] = ()
+
+    @property
+    def daring(self) -> bool:
+        """It takes a fast path, which a plain encode of the whole file does without."""
+        return self.piped
 
 
 def decide(info: MediaInfo, profile: Profile) -> Encode:

@@ -21,7 +21,7 @@ from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.progress import ProgressParser
 from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output, check_picture
 from vproc.errors import ErrorCode, JobError, RejectedError, TransientError
-from vproc.ports import ProcessLimits, ProcessResult, Runner
+from vproc.ports import Feed, ProcessLimits, ProcessResult, Runner
 from vproc.settings import GIB
 from vproc.workers.ffmpeg import ToolPair
 
@@ -99,8 +99,17 @@ class MediaTools:
             raise probe_failure(result.returncode, result.stderr)
         return parse_probe(result.stdout)
 
-    async def encode(self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None]) -> Encoded:
-        """Run the plan's commands. ``on_progress`` hears fractions from 0 to 1. Raises what their end stands for."""
+    async def encode(
+        self,
+        plan: Plan,
+        *,
+        source_bytes: int,
+        cwd: Path,
+        on_progress: Callable[[float], None],
+        feed: Feed | None = None,
+    ) -> Encoded:
+        """Run the plan's commands; ``feed`` writes the source of a plan that reads a pipe. ``on_progress`` hears fractions from 0
+        to 1. Raises what their end stands for."""
         parser = ProgressParser(plan.duration_s, fps=plan.fps)
 
         def on_line(line: str) -> bool:
@@ -118,7 +127,7 @@ class MediaTools:
             directory_bytes=source_bytes + largest,
             stall_s=self._stall_timeout_s,
         )
-        result = await self._runner.run(plan.argv, cwd=cwd, limits=limits, on_line=on_line)
+        result = await self._runner.run(plan.argv, cwd=cwd, limits=limits, on_line=on_line, feed=feed)
         if (failure := _failure(result)) is not None:
             raise failure
         if plan.sheets_argv:

@@ -1,4 +1,5 @@
-"""From encoded files to the objects that are published: segments cut out of them, playlists, metadata. Nothing is sent here.
+"""From encoded files to the objects that are published: playlists, pictures, metadata. Segments are cut in `workers.follow`.
+Nothing is sent here.
 
 Runs in a thread: it reads and hashes files.
 """
@@ -13,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vproc.core.dash import dash_manifest
-from vproc.core.fmp4 import TrackIndex, index_track
-from vproc.core.grid import KeyGrid, segmented
+from vproc.core.fmp4 import TrackIndex
 from vproc.core.manifest import MEDIA_TYPES, OutputKind
 from vproc.core.media import MediaInfo
 from vproc.core.plan import OutputKind as PlannedKind
@@ -57,6 +57,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class CutTrack:
+    """A fragmented track, cut: its index and its objects, the header first, then the segments."""
+
+    index: TrackIndex
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """All objects of a run. ``entries`` maps the name of a fixed entry point to the path of the object that it copies."""
 
@@ -64,9 +72,11 @@ class Package:
     entries: dict[str, str]
 
 
-def build_package(plan: Plan, info: MediaInfo, verified: Verified, *, run_id: str, metadata: dict[str, Any]) -> Package:
-    """Cut, hash and describe. Raises `TransientError` ``output_invalid`` for a track that is not what ffmpeg should write."""
-    builder = _Builder(run_id, verified.probed, plan.grid)
+def build_package(
+    plan: Plan, info: MediaInfo, verified: Verified, tracks: Mapping[str, CutTrack], *, run_id: str, metadata: dict[str, Any]
+) -> Package:
+    """Hash and describe. ``tracks``: those of `workers.follow`, by their rendition."""
+    builder = _Builder(run_id, verified.probed, tracks)
     for output in plan.outputs:
         builder.add(output)
     builder.add_manifests(info)
@@ -77,12 +87,12 @@ def build_package(plan: Plan, info: MediaInfo, verified: Verified, *, run_id: st
 
 
 class _Builder:
-    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo], grid: KeyGrid) -> None:
+    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo], tracks: Mapping[str, CutTrack]) -> None:
         self.items: list[Item] = []
         self.entries: dict[str, str] = {}
         self._run_id = run_id
         self._probed = probed
-        self._grid = grid
+        self._tracks = tracks
         self._videos: list[Rendition] = []
         self._audio: Rendition | None = None
         self._sheets: list[str] = []
@@ -125,11 +135,9 @@ class _Builder:
     def _add_track(self, output: PlannedOutput) -> None:
         """A fragmented file: its header, its segments, its playlist."""
         folder = f"{output.rendition}/"
-        index, slices = _cut(output.path, self._grid)
-        container = "video/mp4" if index.is_video else "audio/mp4"
-        self._put(OutputKind.INIT, f"{folder}init.mp4", slices[0], content_type=container, name=output.rendition)
-        for number, part in enumerate(slices[1:]):
-            self._put(OutputKind.SEGMENT, folder + segment_name(number), part, content_type=container, name=output.rendition)
+        track = self._tracks[output.rendition]
+        index = track.index
+        self.items += track.items
         playlist = media_playlist(index, segment_name, "init.mp4").encode()
         self._put(
             OutputKind.HLS_MEDIA,
@@ -227,26 +235,14 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(path: Path) -> FileSlice:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        return FileSlice(path, 0, size, hashlib.file_digest(file, "sha256").hexdigest())
+    return slice_of(path, 0, path.stat().st_size)
 
 
-def _cut(path: Path, grid: KeyGrid) -> tuple[TrackIndex, list[FileSlice]]:
-    """The track's index; its header and its segments as slices, hashed in one pass."""
-    with path.open("rb") as file:
-
-        def read(offset: int, size: int) -> bytes:
-            file.seek(offset)
-            return file.read(size)
-
-        index = segmented(index_track(read, path.stat().st_size), grid)
-        places = [(0, index.init_bytes), *((segment.offset, segment.size) for segment in index.segments)]
-        return index, [FileSlice(path, offset, size, _digest(read, offset, size)) for offset, size in places]
-
-
-def _digest(read: Callable[[int, int], bytes], offset: int, size: int) -> str:
+def slice_of(path: Path, offset: int, size_bytes: int) -> FileSlice:
+    """A part of a file with its digest."""
     digest = hashlib.sha256()
-    for start in range(offset, offset + size, _CHUNK_BYTES):
-        digest.update(read(start, min(_CHUNK_BYTES, offset + size - start)))
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        file.seek(offset)
+        for start in range(0, size_bytes, _CHUNK_BYTES):
+            digest.update(file.read(min(_CHUNK_BYTES, size_bytes - start)))
+    return FileSlice(path, offset, size_bytes, digest.hexdigest())

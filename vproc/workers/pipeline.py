@@ -1,7 +1,8 @@
 """One job, as a story: fetch, probe, plan, encode, verify, publish, commit. Decisions are in `core`, acts behind the ports.
 
-Every stage may be broken off at any point; nothing counts until the manifest stands. A file whose manifest stands is
-never encoded again: the job goes on from there.
+The stages overlap where they can: ffmpeg reads the source while it arrives, and segments are sent while the rest is encoded.
+Every stage may be broken off at any point; nothing counts until the manifest stands. A file whose manifest stands is never
+encoded again: the job goes on from there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,23 +22,26 @@ import structlog
 
 from vproc import __version__
 from vproc.core.command import make_plan
-from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.files import File, ObjectVersion, Stage
 from vproc.core.keys import manifest_key, run_prefix
 from vproc.core.leases import AttemptFigures
-from vproc.core.manifest import Manifest, Source
+from vproc.core.manifest import Manifest
+from vproc.core.manifest import Source as ManifestSource
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
 from vproc.core.needs import needs_of
 from vproc.core.plan import Plan
 from vproc.core.profile import BUILTIN_PROFILES, Profile, get_profile
-from vproc.errors import ErrorCode, RejectedError, TransientError
+from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
+from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.workers.follow import Follower
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
-from vproc.workers.package import build_package
-from vproc.workers.publisher import Publisher
+from vproc.workers.package import CutTrack, Item, build_package
+from vproc.workers.publisher import Publisher, Sending
 from vproc.workers.scratch import Scratch
+from vproc.workers.source import Layout, Source
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -48,6 +52,18 @@ _VERIFIED = 0.88
 _PUBLISHED = 0.98
 
 _SPARE_BYTES = 64 * 1024 * 1024
+
+_PLAINLY_AFTER = frozenset(
+    {
+        ErrorCode.CORRUPT_MEDIA,
+        ErrorCode.UNSUPPORTED_MEDIA,
+        ErrorCode.ENCODER_FAILED,
+        ErrorCode.OUTPUT_INVALID,
+        ErrorCode.STALLED,
+    }
+)
+"""What a plain encode may mend where a fast path failed: a container that cannot be read in order, a copied stream that is not
+what its index says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +155,15 @@ class Pipeline:
         profile = get_profile(job.file.profile, self._profiles)
         self._check_size(job.version)
         await self._scratch.require(job.version.size_bytes + _SPARE_BYTES)
-        async with self._scratch.directory(job.run_id) as directory:
-            source, out = directory / "source", directory / "out"
-            await anyio.to_thread.run_sync(out.mkdir)
-            with figures.stage(Stage.DOWNLOAD):
-                await self._download(job.version, source, progress, figures)
-            with figures.stage(Stage.PROBE):
-                progress.reach(Stage.PROBE, _DOWNLOADED)
-                container = sniff(await anyio.to_thread.run_sync(_head, source))
-                info = await self._tools.probe(source, container, cwd=directory)
-                check_limits(info, self._limits)
+        async with self._scratch.directory(job.run_id) as directory, task_group() as tasks:
+            source = self._source(job, directory / "source", progress, figures)
+            tasks.start_soon(self._download, source, figures)
+            layout, info = await self._look(source, directory, progress, figures)
+            check_limits(info, self._limits)
             tools = self._tools.fit(needs_of(info, profile))
-            plan = make_plan(info, profile, ffmpeg=tools.ffmpeg, source=source, out_dir=out, limits=self._limits)
-            await self._scratch.require(plan.estimated_bytes + _SPARE_BYTES)
-            with figures.stage(Stage.ENCODE):
-                encoded = await self._encode(plan, job.version, directory, progress)
-            with figures.stage(Stage.VERIFY):
-                progress.reach(Stage.VERIFY, _ENCODED)
-                verified = await tools.verify(plan, encoded, cwd=directory)
+            made = await self._make(_Work(job, source, layout, info, profile, tools, directory, progress, figures))
             with figures.stage(Stage.PUBLISH):
-                progress.reach(Stage.PUBLISH, _VERIFIED)
-                return await self._publish(job, plan, info, verified, progress, figures, ffmpeg=tools.version)
+                return await self._publish(made, job, info, progress, figures)
 
     def _check_size(self, version: ObjectVersion) -> None:
         if version.size_bytes > self._max_upload_bytes:
@@ -169,58 +173,131 @@ class Pipeline:
         if version.size_bytes == 0:
             raise RejectedError(ErrorCode.CORRUPT_MEDIA, "the file is empty")
 
-    async def _download(self, version: ObjectVersion, to: Path, progress: Progress, figures: JobFigures) -> None:
+    def _source(self, job: Job, path: Path, progress: Progress, figures: JobFigures) -> Source:
         def on_bytes(count: int) -> None:
             figures.bytes_in += count
-            progress.reach(Stage.DOWNLOAD, _DOWNLOADED * figures.bytes_in / version.size_bytes)
+            if progress.stage is Stage.DOWNLOAD:
+                progress.reach(Stage.DOWNLOAD, _DOWNLOADED * figures.bytes_in / job.version.size_bytes)
 
-        await self._raw.download(version, to, on_bytes=on_bytes)
-        size = (await anyio.to_thread.run_sync(to.stat)).st_size
-        if size != version.size_bytes:
-            raise TransientError(
-                ErrorCode.SOURCE_CHANGED, f"{size} bytes arrived instead of the {version.size_bytes} that were announced"
-            )
+        return Source(self._raw, job.version, path, on_bytes=on_bytes)
 
-    async def _encode(self, plan: Plan, version: ObjectVersion, directory: Path, progress: Progress) -> Encoded:
+    async def _download(self, source: Source, figures: JobFigures) -> None:
+        with figures.stage(Stage.DOWNLOAD):
+            await source.run()
+
+    async def _look(self, source: Source, directory: Path, progress: Progress, figures: JobFigures) -> tuple[Layout, MediaInfo]:
+        """What the source is: as soon as that can be told, which may be long before it is whole."""
+        layout = await source.look()
+        with figures.stage(Stage.PROBE):
+            if source.whole:
+                progress.reach(Stage.PROBE, _DOWNLOADED)
+            try:
+                return layout, await self._tools.probe(source.path, layout.container, cwd=directory)
+            except JobError as error:
+                if source.whole or isinstance(error, UnavailableError):
+                    raise
+                log.info("early_probe_failed", code=error.code.value, detail=error.detail)
+        await source.until_whole()
+        with figures.stage(Stage.PROBE):
+            info = await self._tools.probe(source.path, layout.container, cwd=directory)
+        return replace(layout, feed=None), info
+
+    async def _make(self, work: _Work) -> _Made:
+        """Encode, follow, verify: the fast way where there is one, and plainly where that did not go."""
+        plan = self._plan(work, out=work.directory / "out", plainly=False)
+        try:
+            return await self._attempt(plan, work)
+        except JobError as error:
+            if not plan.daring or error.code not in _PLAINLY_AFTER or isinstance(error, UnavailableError):
+                raise
+            log.info("fast_path_left", code=error.code.value, detail=error.detail)
+        await work.source.until_whole()
+        await self._processed.delete_prefix(run_prefix(work.job.file.file_id, work.job.run_id))
+        return await self._attempt(self._plan(work, out=work.directory / "plain", plainly=True), work)
+
+    def _plan(self, work: _Work, *, out: Path, plainly: bool) -> Plan:
+        return make_plan(
+            work.info,
+            work.profile,
+            ffmpeg=work.tools.ffmpeg,
+            source=work.source.path,
+            out_dir=out,
+            limits=self._limits,
+            piped=not plainly and not work.source.whole and work.layout.feed is not None,
+        )
+
+    async def _attempt(self, plan: Plan, work: _Work) -> _Made:
+        """One encode. Its segments are sent while it goes on; what else there is, by `_publish`."""
+        await self._scratch.require(plan.estimated_bytes + _SPARE_BYTES)
+        await anyio.to_thread.run_sync(plan.outputs[0].path.parent.mkdir)
+        job, figures, source = work.job, work.figures, work.source
+        if not plan.piped:
+            await source.until_whole()
+
+        def on_sent(count: int) -> None:
+            figures.bytes_out += count
+
+        sending = self._publisher.sending(job.file.file_id, job.run_id, on_sent=on_sent)
+        async with task_group() as uploads:
+
+            def on_item(item: Item) -> None:
+                uploads.start_soon(sending.send, item)
+
+            with Follower(plan.outputs, plan.grid, on_item=on_item) as follower:
+                async with task_group() as following:
+                    following.start_soon(follower.run)
+                    with figures.stage(Stage.ENCODE):
+                        encoded = await self._encode(plan, work)
+                    following.cancel_scope.cancel()
+                tracks = await follower.finish()
+            await source.until_whole()
+            with figures.stage(Stage.VERIFY):
+                work.progress.reach(Stage.VERIFY, _ENCODED)
+                verified = await work.tools.verify(plan, encoded, cwd=work.directory)
+        return _Made(plan, tracks, verified, sending, work.tools.version)
+
+    async def _encode(self, plan: Plan, work: _Work) -> Encoded:
         def on_progress(fraction: float) -> None:
-            progress.reach(Stage.ENCODE, _DOWNLOADED + (_ENCODED - _DOWNLOADED) * fraction)
+            work.progress.reach(Stage.ENCODE, _DOWNLOADED + (_ENCODED - _DOWNLOADED) * fraction)
 
-        progress.reach(Stage.ENCODE, _DOWNLOADED)
-        encoded = await self._tools.encode(plan, source_bytes=version.size_bytes, cwd=directory, on_progress=on_progress)
+        work.progress.reach(Stage.ENCODE, _DOWNLOADED)
+        feed = work.layout.feed
+        encoded = await work.tools.encode(
+            plan,
+            source_bytes=work.source.size_bytes,
+            cwd=work.directory,
+            on_progress=on_progress,
+            feed=work.source.feeder(feed) if plan.piped and feed else None,
+        )
         if encoded.wall_s > 0 and encoded.out_time_s > 0:
             self._metrics.encode_speed.observe(encoded.out_time_s / encoded.wall_s)
         return encoded
 
-    async def _publish(
-        self, job: Job, plan: Plan, info: MediaInfo, verified: Verified, progress: Progress, figures: JobFigures, *, ffmpeg: str
-    ) -> Manifest:
-        def on_sent(count: int) -> None:
-            figures.bytes_out += count
-            progress.reach(Stage.PUBLISH, _VERIFIED + (_PUBLISHED - _VERIFIED) * figures.bytes_out / total)
-
+    async def _publish(self, made: _Made, job: Job, info: MediaInfo, progress: Progress, figures: JobFigures) -> Manifest:
+        progress.reach(Stage.PUBLISH, _VERIFIED)
         package = await anyio.to_thread.run_sync(
             partial(
                 build_package,
-                plan,
+                made.plan,
                 info,
-                verified,
+                made.verified,
+                made.tracks,
                 run_id=job.run_id,
                 metadata={"file_id": str(job.file.file_id), "file_name": job.file.file_name, "profile": job.file.profile},
             )
         )
-        total = max(1, sum(item.size_bytes for item in package.items))
-        outputs, entries = await self._publisher.send(package, file_id=job.file.file_id, run_id=job.run_id, on_sent=on_sent)
+        outputs, entries = await made.sending.finish(package)
         manifest = Manifest(
             file_id=job.file.file_id,
             run_id=job.run_id,
             profile=job.file.profile,
             created_at=datetime.now(UTC),
-            source=_source(job.version, info),
-            damaged=verified.verdict.damaged,
-            target_codec=plan.target_codec,
+            source=_described(job.version, info),
+            damaged=made.verified.verdict.damaged,
+            target_codec=made.plan.target_codec,
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
-            tools={"vproc": __version__, "ffmpeg": ffmpeg},
-            command_sha256=_fingerprint(plan),
+            tools={"vproc": __version__, "ffmpeg": made.ffmpeg},
+            command_sha256=_fingerprint(made.plan),
             outputs=outputs,
             entry_points=entries,
         )
@@ -231,8 +308,34 @@ class Pipeline:
         return winner
 
 
-def _source(version: ObjectVersion, info: MediaInfo) -> Source:
-    return Source(
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a job works on."""
+
+    job: Job
+    source: Source
+    layout: Layout
+    info: MediaInfo
+    profile: Profile
+    tools: MediaTools
+    directory: Path
+    progress: Progress
+    figures: JobFigures
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came out of it by that version of ffmpeg, verified. Its segments are sent."""
+
+    plan: Plan
+    tracks: Mapping[str, CutTrack]
+    verified: Verified
+    sending: Sending
+    ffmpeg: str
+
+
+def _described(version: ObjectVersion, info: MediaInfo) -> ManifestSource:
+    return ManifestSource(
         bucket=version.bucket,
         key=version.key,
         etag=version.etag,
@@ -251,8 +354,3 @@ def _fingerprint(plan: Plan) -> str:
     directory = str(plan.outputs[0].path.parent.parent)
     text = "\0".join(argument.replace(directory, "") for argument in (*plan.argv[1:], *plan.sheets_argv[1:]))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)

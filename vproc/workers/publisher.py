@@ -34,45 +34,9 @@ class Publisher:
     def __init__(self, *, store: ObjectStore) -> None:
         self._store = store
 
-    async def send(
-        self, package: Package, *, file_id: UUID, run_id: str, on_sent: Callable[[int], None]
-    ) -> tuple[tuple[Output, ...], tuple[EntryPoint, ...]]:
-        """Write every object of the run and see that each stands; what the manifest is to list."""
-        prefix = run_prefix(file_id, run_id)
-        outputs: dict[str, Output] = {}
-
-        async def send_one(item: Item) -> None:
-            outputs[item.path] = await self._send_item(prefix, item)
-            on_sent(item.size_bytes)
-
-        large = [item for item in package.items if item.size_bytes > LARGE_BYTES]
-        for item in large:
-            await send_one(item)
-        small = [item for item in package.items if item.size_bytes <= LARGE_BYTES]
-        await _each(send_one, small, at_a_time=UPLOADS_AT_A_TIME)
-        listed = tuple(outputs[item.path] for item in package.items)
-        await self.prove(listed)
-        entries = tuple(_entry_point(file_id, name, outputs[path]) for name, path in package.entries.items())
-        return listed, entries
-
-    async def _send_item(self, prefix: str, item: Item) -> Output:
-        key = prefix + item.path
-        digest = item.sha256
-        checksum = None
-        if isinstance(item.body, bytes):
-            await self._store.put(key, item.body, content_type=item.content_type)
-        else:
-            told = await self._store.put_file(key, item.body, content_type=item.content_type)
-            checksum = told if told != base64_of_hex(digest) else None
-        return Output(
-            kind=item.kind,
-            key=key,
-            bytes=item.size_bytes,
-            sha256=digest,
-            content_type=item.content_type,
-            checksum=checksum,
-            **item.facts,
-        )
+    def sending(self, file_id: UUID, run_id: str, *, on_sent: Callable[[int], None]) -> Sending:
+        """The sending of one run's objects. ``on_sent`` hears the size of each that stands."""
+        return Sending(self._store, file_id, run_id, prove=self.prove, on_sent=on_sent)
 
     async def commit(self, manifest: Manifest) -> Manifest:
         """Write the manifest if none stands; the one that stands afterwards, which may be another run's."""
@@ -118,6 +82,67 @@ class Publisher:
                 raise TransientError(ErrorCode.OUTPUT_INVALID, f"{output.key} has other bytes than were sent")
 
         await _each(prove_one, outputs, at_a_time=CHECKS_AT_A_TIME)
+
+
+class Sending:
+    """Sends the objects of one run, some of them while others are still being made. Each is proved once it is sent."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        file_id: UUID,
+        run_id: str,
+        *,
+        prove: Callable[[Iterable[Output]], Awaitable[None]],
+        on_sent: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._file_id = file_id
+        self._prefix = run_prefix(file_id, run_id)
+        self._prove = prove
+        self._on_sent = on_sent
+        self._limiter = anyio.Semaphore(UPLOADS_AT_A_TIME)
+        self._sent: dict[str, Output] = {}
+
+    async def send(self, item: Item) -> None:
+        """Write one object and see that it stands. Sent again with other bytes, it is overwritten."""
+        async with self._limiter:
+            output = await self._write(item)
+            await self._prove([output])
+        self._sent[item.path] = output
+        self._on_sent(item.size_bytes)
+
+    async def finish(self, package: Package) -> tuple[tuple[Output, ...], tuple[EntryPoint, ...]]:
+        """Send what of the package was not sent before; what the manifest is to list."""
+        rest = [item for item in package.items if not self._stands(item)]
+        for item in (item for item in rest if item.size_bytes > LARGE_BYTES):
+            await self.send(item)
+        small = [item for item in rest if item.size_bytes <= LARGE_BYTES]
+        await _each(self.send, small, at_a_time=UPLOADS_AT_A_TIME)
+        listed = tuple(self._sent[item.path] for item in package.items)
+        entries = tuple(_entry_point(self._file_id, name, self._sent[path]) for name, path in package.entries.items())
+        return listed, entries
+
+    def _stands(self, item: Item) -> bool:
+        sent = self._sent.get(item.path)
+        return sent is not None and (sent.bytes, sent.sha256) == (item.size_bytes, item.sha256)
+
+    async def _write(self, item: Item) -> Output:
+        key, digest, checksum = self._prefix + item.path, item.sha256, None
+        if isinstance(item.body, bytes):
+            await self._store.put(key, item.body, content_type=item.content_type)
+        else:
+            told = await self._store.put_file(key, item.body, content_type=item.content_type)
+            checksum = told if told != base64_of_hex(digest) else None
+        return Output(
+            kind=item.kind,
+            key=key,
+            bytes=item.size_bytes,
+            sha256=digest,
+            content_type=item.content_type,
+            checksum=checksum,
+            **item.facts,
+        )
 
 
 def _entry_point(file_id: UUID, name: str, source: Output) -> EntryPoint:
