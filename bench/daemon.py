@@ -16,10 +16,49 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from bench.backend import JOURNAL
 from bench.processes import BenchError, started
 
 ROOT = Path(__file__).parents[1]
 _READY_WITHIN_S = 60.0
+
+
+class Backend:
+    """The running backend: its ``environment`` for daemons, what it is told, and its journal."""
+
+    def __init__(self, process: Process, data: Path, lines: _Lines, environment: Mapping[str, str]) -> None:
+        self.pid = process.pid
+        self.environment = environment
+        self._process = process
+        self._data = data
+        self._lines = lines
+
+    async def tell(self, command: str) -> dict[str, int]:
+        """One command of `bench.backend`; what it answers."""
+        if self._process.stdin is None:
+            raise BenchError("the backend has no standard input")
+        await self._process.stdin.send(f"{command}\n".encode())
+        return dict(json.loads(await self._lines.next()))
+
+    async def journal(self) -> list[Entry]:
+        """Everything so far, oldest first."""
+        text = await anyio.Path(self._data / JOURNAL).read_text()
+        lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+        return [
+            Entry(line["at"], line.get("object") or line["event"], "event" in line, line.get("bucket", ""), line.get("bytes", 0))
+            for line in lines
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the backend's journal: when (seconds of the clock of the day) an object stood, or its event was sent."""
+
+    at: float
+    key: str
+    is_event: bool
+    bucket: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +67,15 @@ class Daemon:
 
     api: str
     pid: int
-    backend_pid: int
+    backend: Backend
     session: aiohttp.ClientSession
+    log: Path
+    scratch: Path
+
+    @property
+    def backend_pid(self) -> int:
+        """Of S3 and SQS."""
+        return self.backend.pid
 
     async def metrics(self) -> dict[str, float]:
         """Every sample of ``/metrics`` by its name with its labels."""
@@ -56,12 +102,21 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @asynccontextmanager
+async def open_backend(work: Path) -> AsyncIterator[Backend]:
+    """S3 and SQS in a process of their own. Raises `BenchError` with the end of its log."""
+    data = work / "store"
+    argv = [sys.executable, "-m", "bench.backend", "--data", str(data)]
+    async with started(argv, env=environment(), log=work / "backend.log", stdin=subprocess.PIPE) as process:
+        lines = _Lines(process, work / "backend.log")
+        with anyio.fail_after(_READY_WITHIN_S):
+            given = json.loads(await lines.next())
+        yield Backend(process, data, lines, given)
+
+
+@asynccontextmanager
 async def open_daemon(work: Path, settings: Mapping[str, str]) -> AsyncIterator[Daemon]:
     """Backend, then daemon with its defaults but for ``settings``. Raises `BenchError` with the end of the daemon's log."""
-    backend_argv = [sys.executable, "-m", "bench.backend", "--data", str(work / "store")]
-    async with started(backend_argv, env=environment(), log=work / "backend.log", stdin=subprocess.PIPE) as backend:
-        with anyio.fail_after(_READY_WITHIN_S):
-            given = json.loads(await _first_line(backend, work / "backend.log"))
+    async with open_backend(work) as backend:
         scratch = work / "scratch"
         scratch.mkdir()
         own = {
@@ -73,24 +128,35 @@ async def open_daemon(work: Path, settings: Mapping[str, str]) -> AsyncIterator[
             "VPROC_DRAIN_TIMEOUT_S": "0",
         }
         log = work / "daemon.log"
-        env = environment(**given, **own, **settings)
+        env = environment(**backend.environment, **own, **settings)
         async with (
             started([sys.executable, "-m", "vproc", "serve"], env=env, log=log) as process,
             aiohttp.ClientSession() as session,
         ):
             with anyio.fail_after(_READY_WITHIN_S):
                 api = await _address(process, log)
-            yield Daemon(api, process.pid, backend.pid, session)
+            yield Daemon(api, process.pid, backend, session, log, scratch)
 
 
-async def _first_line(process: Process, log: Path) -> str:
-    text = ""
-    if process.stdout is not None:
-        async for chunk in TextReceiveStream(process.stdout):
-            text += chunk
-            if "\n" in text:
-                return text.partition("\n")[0]
-    raise BenchError(f"the backend did not start: {_tail(log)}")
+class _Lines:
+    """Standard output, a line at a time."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self._log = log
+        self._text = ""
+        if process.stdout is None:
+            raise BenchError("the backend has no standard output")
+        self._stream = TextReceiveStream(process.stdout)
+
+    async def next(self) -> str:
+        """The next line. Raises `BenchError` where there is none any more."""
+        while "\n" not in self._text:
+            try:
+                self._text += await self._stream.receive()
+            except anyio.EndOfStream:
+                raise BenchError(f"the backend has ended: {_tail(self._log)}") from None
+        line, _, self._text = self._text.partition("\n")
+        return line
 
 
 async def _address(process: Process, log: Path) -> str:

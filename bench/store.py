@@ -19,9 +19,12 @@ from xml.sax.saxutils import escape
 import anyio.to_thread
 from aiohttp import hdrs, web
 
+from bench.bandwidth import Line
 from bench.objects import Bucket, Entry, Header, Piece, S3Error
 
 READ_BYTES = 1024 * 1024
+PACED_BYTES = 64 * 1024
+"""On a line with a limit a chunk is so small that several connections share it evenly."""
 WRITE_BYTES = 1024 * 1024
 _CHECKSUM = "x-amz-checksum-sha256"
 _META = "x-amz-meta-"
@@ -49,14 +52,27 @@ async def serve_store(store: Store, *, host: str = "127.0.0.1", port: int = 0) -
 
 
 class Store:
-    """Buckets by name, and what S3 answers to a request on them."""
+    """Buckets by name, and what S3 answers to a request on them. ``calls`` counts the requests so far.
 
-    def __init__(self, buckets: Mapping[str, Bucket], *, on_created: OnCreated | None = None) -> None:
+    ``limit_mb_per_s`` bounds the bodies of all connections together, each direction by itself; 0 is without a limit.
+    """
+
+    def __init__(self, buckets: Mapping[str, Bucket], *, on_created: OnCreated | None = None, limit_mb_per_s: float = 0) -> None:
+        self.calls = 0
         self._buckets = buckets
         self._on_created = on_created
+        self._limited = limit_mb_per_s > 0
+        self._up, self._down = Line(limit_mb_per_s), Line(limit_mb_per_s)
+
+    def limit(self, mb_per_s: float) -> None:
+        """From now on so fast."""
+        self._limited = mb_per_s > 0
+        self._up.limit(mb_per_s)
+        self._down.limit(mb_per_s)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request; an error is S3's XML."""
+        self.calls += 1
         try:
             return await self._answer(request)
         except S3Error as error:
@@ -73,11 +89,11 @@ class Store:
             return await self._on_bucket(request, bucket)
         match request.method, "uploadId" in request.query:
             case "GET" | "HEAD", False:
-                return await _read(request, bucket.entry(key))
+                return await self._read(request, bucket.entry(key))
             case "PUT", False:
                 return await self._put(request, bucket, key)
             case "PUT", True:
-                return await _put_part(request, bucket, key)
+                return await self._put_part(request, bucket, key)
             case "POST", True:
                 return await self._complete(request, bucket, key)
             case "POST", False if "uploads" in request.query:
@@ -108,7 +124,7 @@ class Store:
     async def _put(self, request: web.Request, bucket: Bucket, key: str) -> web.Response:
         absent = request.headers.get(hdrs.IF_NONE_MATCH)
         bucket.require(key, if_none_match=absent)
-        piece = await _receive(request, bucket)
+        piece = await self._receive(request, bucket)
         try:
             bucket.require(key, if_none_match=absent)
         except S3Error:
@@ -135,27 +151,63 @@ class Store:
         if self._on_created is not None:
             await self._on_created(bucket.name, entry, event)
 
+    async def _receive(self, request: web.Request, bucket: Bucket) -> Piece:
+        """Bring a body to disk, and hold it against the checksum that came with it."""
+        if "aws-chunked" in request.headers.get(hdrs.CONTENT_ENCODING, ""):
+            # Over plain HTTP botocore puts a checksum in a header and the body as it is.
+            raise S3Error(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This store takes no aws-chunked bodies.")
+        intake = bucket.intake()
+        try:
+            pending = bytearray()
+            async for chunk in request.content.iter_any():
+                await self._up.passed(len(chunk))
+                pending += chunk
+                if len(pending) >= WRITE_BYTES:
+                    await anyio.to_thread.run_sync(intake.add, pending)
+                    pending = bytearray()
+            await anyio.to_thread.run_sync(intake.add, pending)
+            piece = intake.done()
+            _check(request, piece)
+        except BaseException:
+            intake.drop()
+            raise
+        return piece
 
-async def _receive(request: web.Request, bucket: Bucket) -> Piece:
-    """Bring a body to disk, and hold it against the checksum that came with it."""
-    if "aws-chunked" in request.headers.get(hdrs.CONTENT_ENCODING, ""):
-        # Over plain HTTP botocore puts a checksum in a header and the body as it is.
-        raise S3Error(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This store takes no aws-chunked bodies.")
-    intake = bucket.intake()
-    try:
-        pending = bytearray()
-        async for chunk in request.content.iter_any():
-            pending += chunk
-            if len(pending) >= WRITE_BYTES:
-                await anyio.to_thread.run_sync(intake.add, pending)
-                pending = bytearray()
-        await anyio.to_thread.run_sync(intake.add, pending)
-        piece = intake.done()
-        _check(request, piece)
-    except BaseException:
-        intake.drop()
-        raise
-    return piece
+    async def _put_part(self, request: web.Request, bucket: Bucket, key: str) -> web.Response:
+        upload_id = request.query["uploadId"]
+        bucket.upload(key, upload_id)
+        piece = await self._receive(request, bucket)
+        try:
+            bucket.add_part(key, upload_id, int(request.query["partNumber"]), piece)
+        except S3Error:
+            piece.path.unlink()
+            raise
+        return web.Response(headers={hdrs.ETAG: f'"{piece.etag}"', _CHECKSUM: piece.checksum})
+
+    async def _read(self, request: web.Request, entry: Entry) -> web.StreamResponse:
+        if_match = request.headers.get(hdrs.IF_MATCH)
+        if if_match is not None and if_match.strip('"') != entry.etag:
+            raise S3Error(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "A precondition did not hold.")
+        start, end = _range(request.headers.get(hdrs.RANGE), entry.size_bytes)
+        response = web.StreamResponse(headers=_headers_of(entry))
+        if request.headers.get("x-amz-checksum-mode") == "ENABLED" and entry.header.checksummed:
+            response.headers[_CHECKSUM] = entry.checksum
+        if hdrs.RANGE in request.headers:
+            response.set_status(HTTPStatus.PARTIAL_CONTENT)
+            response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{entry.size_bytes}"
+        response.content_length = end - start
+        await response.prepare(request)
+        if request.method == "GET":
+            for path, offset, extent in entry.extents(start, end):
+                async with await anyio.open_file(path, "rb", buffering=0) as file:
+                    await file.seek(offset)
+                    left = extent
+                    while left and (chunk := await file.read(min(left, PACED_BYTES if self._limited else READ_BYTES))):
+                        await self._down.passed(len(chunk))
+                        await response.write(chunk)
+                        left -= len(chunk)
+        await response.write_eof()
+        return response
 
 
 def _check(request: web.Request, piece: Piece) -> None:
@@ -165,49 +217,12 @@ def _check(request: web.Request, piece: Piece) -> None:
         raise S3Error(HTTPStatus.BAD_REQUEST, "BadDigest", "The SHA256 you specified did not match what we received.")
 
 
-async def _put_part(request: web.Request, bucket: Bucket, key: str) -> web.Response:
-    upload_id = request.query["uploadId"]
-    bucket.upload(key, upload_id)
-    piece = await _receive(request, bucket)
-    try:
-        bucket.add_part(key, upload_id, int(request.query["partNumber"]), piece)
-    except S3Error:
-        piece.path.unlink()
-        raise
-    return web.Response(headers={hdrs.ETAG: f'"{piece.etag}"', _CHECKSUM: piece.checksum})
-
-
 def _begin(request: web.Request, bucket: Bucket, key: str) -> web.Response:
     upload_id = bucket.begin(key, _header(request))
     return _xml(
         f'<InitiateMultipartUploadResult xmlns="{_NAMESPACE}"><Bucket>{bucket.name}</Bucket><Key>{escape(key)}</Key>'
         f"<UploadId>{upload_id}</UploadId></InitiateMultipartUploadResult>"
     )
-
-
-async def _read(request: web.Request, entry: Entry) -> web.StreamResponse:
-    if_match = request.headers.get(hdrs.IF_MATCH)
-    if if_match is not None and if_match.strip('"') != entry.etag:
-        raise S3Error(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "A precondition did not hold.")
-    start, end = _range(request.headers.get(hdrs.RANGE), entry.size_bytes)
-    response = web.StreamResponse(headers=_headers_of(entry))
-    if request.headers.get("x-amz-checksum-mode") == "ENABLED" and entry.header.checksummed:
-        response.headers[_CHECKSUM] = entry.checksum
-    if hdrs.RANGE in request.headers:
-        response.set_status(HTTPStatus.PARTIAL_CONTENT)
-        response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{entry.size_bytes}"
-    response.content_length = end - start
-    await response.prepare(request)
-    if request.method == "GET":
-        for path, offset, extent in entry.extents(start, end):
-            async with await anyio.open_file(path, "rb", buffering=0) as file:
-                await file.seek(offset)
-                left = extent
-                while left and (chunk := await file.read(min(left, READ_BYTES))):
-                    await response.write(chunk)
-                    left -= len(chunk)
-    await response.write_eof()
-    return response
 
 
 def _range(header: str | None, size_bytes: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -200,3 +201,19 @@ async def test_what_the_store_does_not_know_it_says(judge: Judge) -> None:
         await judge.client.list_objects_v2(Bucket="raw", Delimiter="/")
     with pytest.raises(ClientError, match="NoSuchBucket"):
         await judge.client.list_objects_v2(Bucket="none")
+
+
+async def test_a_limit_bounds_each_direction_and_can_be_lifted(tmp_path: Path) -> None:
+    """No faster than the limit, in and out; requests are counted."""
+    store = Store({"raw": Bucket("raw", tmp_path / "store")}, limit_mb_per_s=1)
+    async with serve_store(store) as url, aiohttp.ClientSession() as session:
+        body, begun = os.urandom(200_000), monotonic()
+        async with session.put(f"{url}/raw/k", data=body) as answer:
+            assert answer.status == HTTPStatus.OK
+        sent = monotonic()
+        async with session.get(f"{url}/raw/k") as answer:
+            assert await answer.read() == body
+        assert (sent - begun >= 0.18, monotonic() - sent >= 0.18, store.calls) == (True, True, 2)
+        store.limit(0)
+        async with session.get(f"{url}/raw/k") as answer:
+            assert await answer.read() == body
