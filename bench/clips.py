@@ -23,14 +23,14 @@ _NOISE = "nullsrc=s=1920x1080:r=30:d={seconds},format=yuv420p,noise=alls=60:allf
 async def make_large(folder: Path) -> Path:
     """At least `LARGE_BYTES` of 1080p H.264 of some 200 Mb/s with AAC, in MP4: one block of a few seconds, again and again."""
     block, listing, large = folder / "block.mp4", folder / "blocks.txt", folder / "large.mp4"
-    await _ffmpeg(
+    await run_ffmpeg(
         *("-f", "lavfi", "-i", _NOISE.format(seconds=_BLOCK_S), "-f", "lavfi", "-i", f"sine=f=220:d={_BLOCK_S}"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", str(_BLOCK_BPS), "-maxrate", str(_BLOCK_BPS)),
         *("-bufsize", str(_BLOCK_BPS), "-g", "60", "-c:a", "aac", "-shortest", str(block)),
     )
     times = -(-LARGE_BYTES // block.stat().st_size)
     listing.write_text("ffconcat version 1.0\n" + f"file {block.name}\n" * times)
-    await _ffmpeg("-f", "concat", "-i", str(listing), "-c", "copy", str(large))
+    await run_ffmpeg("-f", "concat", "-i", str(listing), "-c", "copy", str(large))
     block.unlink()
     if large.stat().st_size < LARGE_BYTES:
         raise BenchError(f"the large file has only {large.stat().st_size} bytes")
@@ -42,7 +42,7 @@ async def make_clips(folder: Path, number: int) -> list[Path]:
     clips = []
     for seed in range(1, number + 1):
         clip = folder / f"clip-{seed:02d}.mp4"
-        await _ffmpeg(
+        await run_ffmpeg(
             *("-f", "lavfi", "-i", _SCENE.format(seconds=CLIP_S, seed=seed)),
             *("-f", "lavfi", "-i", f"sine=f={200 + 20 * seed}:d={CLIP_S}"),
             *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "8M", "-maxrate", "8M", "-bufsize", "8M"),
@@ -59,7 +59,8 @@ def require_space(folder: Path, size_bytes: int) -> None:
         raise BenchError(f"{folder} has {free} bytes free and {size_bytes} are needed; TMPDIR names another place")
 
 
-async def _ffmpeg(*arguments: str) -> None:
+async def run_ffmpeg(*arguments: str) -> None:
+    """The system's ffmpeg, to make a clip. Raises `BenchError`."""
     argv: Sequence[str] = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", *arguments]
     with anyio.fail_after(600):
         done = await anyio.run_process(argv, check=False)
