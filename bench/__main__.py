@@ -1,9 +1,10 @@
-"""``python -m bench [memory|latency|all]``: measure, write ``RESULTS.md``, exit 1 where what is required does not hold."""
+"""``python -m bench [NAME …]``: measure, write ``RESULTS.md``, exit 1 where what is required does not hold."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
@@ -17,8 +18,27 @@ from bench.latency import FILES, PROBE_EVERY_MS, measure_latency
 from bench.memory import SPACE_BYTES, measure_memory
 from bench.processes import BenchError
 from bench.results import RESULTS, held, latency_lines, memory_lines, write_section
+from bench.rounds import make_bench_clips, measure_rounds
+from bench.suite import COMPARISONS, arms_of, comparison_lines
 
 Run = TypeVar("Run")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to measure. ``settings`` are the daemon's."""
+
+    runs: int | None
+    seconds: float
+    settings: Mapping[str, str]
+    results: Path
+
+    def runs_or(self, usual: int) -> int:
+        """How often, where nothing else was asked for."""
+        return self.runs or usual
+
+
+Measure = Callable[[Options, Path], Awaitable[bool]]
 
 
 async def _several(runs: int, folder: Path, measure: Callable[[Path], Awaitable[Run]], tell: Callable[[Run], str]) -> list[Run]:
@@ -35,7 +55,7 @@ async def _several(runs: int, folder: Path, measure: Callable[[Path], Awaitable[
     return done
 
 
-async def _memory(runs: int, folder: Path) -> bool:
+async def _memory(options: Options, folder: Path) -> bool:
     require_space(folder, SPACE_BYTES)
     click.echo("making a file of two gigabytes ...")
     large = await make_large(folder)
@@ -43,13 +63,13 @@ async def _memory(runs: int, folder: Path) -> bool:
     async def measure(work: Path) -> MemoryRun:
         return await measure_memory(large, work)
 
-    done = await _several(runs, folder, measure, lambda run: f"peak {run.peak_bytes / MB:.0f} MB")
+    done = await _several(options.runs_or(3), folder, measure, lambda run: f"peak {run.peak_bytes / MB:.0f} MB")
     large.unlink()
-    write_section("Memory", memory_lines(done))
+    write_section("Memory", memory_lines(done), to=options.results)
     return held(memory=done)
 
 
-async def _latency(runs: int, folder: Path) -> bool:
+async def _latency(options: Options, folder: Path) -> bool:
     click.echo(f"making {FILES} clips ...")
     clips = await make_clips(folder, FILES)
 
@@ -59,33 +79,60 @@ async def _latency(runs: int, folder: Path) -> bool:
     def tell(run: LatencyRun) -> str:
         return f"p99 {percentile(run.latencies_ms, 0.99):.1f} ms, {run.completed} of {run.files} completed in {run.seconds:.0f} s"
 
-    done = await _several(runs, folder, measure, tell)
-    write_section("Latency", latency_lines(done, every_ms=PROBE_EVERY_MS))
+    done = await _several(options.runs_or(3), folder, measure, tell)
+    write_section("Latency", latency_lines(done, every_ms=PROBE_EVERY_MS), to=options.results)
     return held(latency=done)
 
 
-_MEASUREMENTS = {"memory": _memory, "latency": _latency}
-
-
-async def _measure(names: list[str], runs: int) -> bool:
+async def _compare(names: Sequence[str], options: Options, folder: Path) -> bool:
+    """All comparisons in the same rounds: what several of them need is measured once."""
+    clips = await make_bench_clips(options.seconds)
+    measured = await measure_rounds(arms_of(names), clips, folder, runs=options.runs_or(5), settings=options.settings)
     holds = True
-    for name in names:
-        folder = Path(mkdtemp(prefix="vproc-bench-"))
-        try:
-            holds = await _MEASUREMENTS[name](runs, folder) and holds
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    click.echo(f"written: {RESULTS}")
+    for comparison in map(COMPARISONS.__getitem__, names):
+        lines = comparison_lines(comparison, measured, seconds=options.seconds)
+        write_section(comparison.title, lines, to=options.results)
+        for goal in comparison.goals:
+            click.echo(goal.line(measured.rounds))
+            holds = goal.held(measured.rounds) and holds
     return holds
 
 
+_MEASUREMENTS: Mapping[str, Measure] = {"memory": _memory, "latency": _latency}
+
+
+async def _measure(names: Sequence[str], options: Options) -> bool:
+    holds = True
+    compared = [name for name in names if name in COMPARISONS]
+    steps = [_MEASUREMENTS[name] for name in names if name in _MEASUREMENTS]
+    if compared:
+        steps.insert(0, lambda options, folder: _compare(compared, options, folder))
+    for step in steps:
+        folder = Path(mkdtemp(prefix="vproc-bench-"))
+        try:
+            holds = await step(options, folder) and holds
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    click.echo(f"written: {options.results}")
+    return holds
+
+
+_NAMES = [*COMPARISONS, *_MEASUREMENTS]
+
+
 @click.command()
-@click.argument("what", type=click.Choice([*_MEASUREMENTS, "all"]), default="all")
-@click.option("--runs", type=click.IntRange(1, 20), default=3, show_default=True, help="How often each measurement is made.")
-def main(what: str, runs: int) -> None:
-    """Measure the daemon. TMPDIR says where; `memory` needs 12 GB there."""
+@click.argument("what", type=click.Choice([*_NAMES, "all"]), nargs=-1)
+@click.option("--runs", type=click.IntRange(1, 20), help="How often: 5 rounds of the comparisons, 3 runs of the others.")
+@click.option("--seconds", type=click.FloatRange(2, 600), default=30.0, show_default=True, help="Length of the clips compared.")
+@click.option("--ffmpeg", help="The daemon's VPROC_FFMPEG; by default it chooses.")
+@click.option("--ffprobe", help="The daemon's VPROC_FFPROBE.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the results go.")
+def main(what: tuple[str, ...], runs: int | None, seconds: float, ffmpeg: str | None, ffprobe: str | None, results: Path) -> None:
+    """Measure the daemon: all there is, or what is named. TMPDIR says where; `memory` needs 12 GB there."""
+    names = list(dict.fromkeys(_NAMES if not what or "all" in what else what))
+    settings = {name: value for name, value in (("VPROC_FFMPEG", ffmpeg), ("VPROC_FFPROBE", ffprobe)) if value}
     try:
-        holds = anyio.run(_measure, list(_MEASUREMENTS) if what == "all" else [what], runs)
+        holds = anyio.run(_measure, names, Options(runs, seconds, settings, results))
     except (BenchError, TimeoutError) as error:
         raise click.ClickException(str(error) or "it took too long") from error
     raise click.exceptions.Exit(0 if holds else 1)

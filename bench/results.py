@@ -37,12 +37,13 @@ def write_section(title: str, lines: Sequence[str], *, to: Path = RESULTS) -> No
     to.write_text("\n\n".join([_HEAD.strip() if head else "", *sorted([*kept, added])]) + "\n")
 
 
-def machine() -> list[str]:
-    """What it ran on, of today."""
+def machine(ffmpeg: str = "ffmpeg") -> list[str]:
+    """What it ran on, of today, and which ffmpeg the daemon took."""
     return [
         (
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {len(os.sched_getaffinity(0))} cores of {_cpu_model()}, "
-            f"Linux {platform.release()}; Python {platform.python_version()}, ffmpeg {_ffmpeg()}, vproc {__version__}{_commit()}."
+            f"Linux {platform.release()}; Python {platform.python_version()}, ffmpeg {_version(ffmpeg)}, "
+            f"vproc {__version__}{_commit()}."
         ),
         "",
     ]
@@ -151,8 +152,8 @@ def _cpu_model() -> str:
     return match[1] if match else platform.machine()
 
 
-def _ffmpeg() -> str:
-    said = subprocess.run([shutil.which("ffmpeg") or "ffmpeg", "-version"], check=True, capture_output=True, text=True)  # noqa: S603 - likewise
+def _version(ffmpeg: str) -> str:
+    said = subprocess.run([ffmpeg, "-version"], check=True, capture_output=True, text=True)  # noqa: S603 - all ours
     return said.stdout.split()[2]
 
 
