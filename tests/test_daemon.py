@@ -24,6 +24,8 @@ from tests.support.aws import Aws, open_aws
 from tests.support.changes import eventually
 from tests.support.children import names_in
 from vproc import daemon
+from vproc.core.hardware import Api
+from vproc.core.profile import BUILTIN_PROFILES, Packaging, Profile, VideoCodec
 from vproc.daemon import ReadyInfo, default_slots, run
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
 from vproc.settings import Settings, load_settings
@@ -224,6 +226,21 @@ async def test_another_profile_of_that_kind_is_only_told_of(aws: Aws, monkeypatc
             pass
     told = {entry["profile"]: entry["lacks"] for entry in logs if entry["event"] == "profile_unavailable"}
     assert told == {"hevc": ["the encoder libx265"], "swap": ["the encoder libx265"]}
+
+
+@pytest.mark.parametrize("hardware", [False, True])
+async def test_hardware_is_tried_at_the_start_only_where_a_profile_asks_for_it(
+    aws: Aws, hardware: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In software it starts all the same, and says what became of each trial."""
+    card = Profile("card", Packaging.PROGRESSIVE, VideoCodec.H264, hardware=hardware)
+    monkeypatch.setattr(daemon, "read_profiles", lambda _: BUILTIN_PROFILES | {"card": card})
+    with capture_logs() as logs:
+        async with running(settings_for(aws)):
+            pass
+    trials = [entry for entry in logs if entry["event"] == "hardware_tried"]
+    assert bool(trials) is hardware
+    assert all({*entry["works"], *entry["fails"]} <= {f"h264_{api}" for api in Api} for entry in trials)
 
 
 async def test_a_scratch_directory_that_there_is_not(aws: Aws) -> None:

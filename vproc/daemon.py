@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -31,7 +31,7 @@ from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
 from vproc.core.media import MediaLimits
-from vproc.core.needs import Needs, encoders_of, unavailable
+from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ConfigError, DependencyError, TransientError
@@ -41,14 +41,14 @@ from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
-from vproc.workers.ffmpeg import ToolPair, announce, find_pairs
+from vproc.workers.ffmpeg import ToolPair, announce, find_pairs, with_trials
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.jobs import JobRules, Jobs
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.runners import LocalRunner
-from vproc.workers.sandbox import SandboxReport, probe_sandbox
+from vproc.workers.sandbox import SandboxReport, graphics_devices, probe_sandbox
 from vproc.workers.scratch import open_scratch
 
 CHECK_WITHIN_S = 10.0
@@ -247,9 +247,16 @@ async def _open_tools(
     log.info("sandbox_probed", sandbox=sandbox.describe())
     for layer in Layer:
         metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    runner = LocalRunner(sandbox.confinement)
+    confinement = sandbox.confinement
+    wanted = (needs_of_profile(profile).hardware for profile in profiles.values())
+    codecs = {codec for codec in wanted if codec is not None}
+    if codecs:
+        confinement = replace(confinement, devices=await anyio.to_thread.run_sync(graphics_devices))
+    runner = LocalRunner(confinement)
     pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=scratch_dir)
     announce(pairs)
+    if codecs:
+        pairs = tuple([await with_trials(pair, codecs, runner, cwd=scratch_dir) for pair in pairs])
     _check_profiles(settings, profiles, pairs)
     tools = MediaTools(
         runner=runner,
@@ -265,7 +272,7 @@ def _check_profiles(settings: Settings, profiles: Mapping[str, Profile], pairs: 
     """Say which profiles no ffmpeg here can make. Raises `ConfigError` where the default one is among them."""
     builds = [pair.capabilities for pair in pairs]
     for profile in profiles.values():
-        lacked = unavailable(Needs(profile.name, encoders_of(profile)), builds)
+        lacked = unavailable(needs_of_profile(profile), builds)
         if lacked and profile.name == settings.profile:
             there = f"ffmpeg {pairs[0].version} ({pairs[0].ffmpeg})"
             raise ConfigError(f"VPROC_PROFILE: {profile.name} takes {', '.join(lacked)}, which {there} lacks")

@@ -9,6 +9,7 @@ from vproc.core.hardware import (
     HardwareTrial,
     choose_encoder,
     device_options,
+    drives_hardware,
     encoders_to_try,
     hardware_encoders,
     judge_trial,
@@ -100,3 +101,16 @@ def test_pictures_are_put_where_the_encoder_takes_them(encoder: str, device: tup
 )
 def test_a_trial_is_judged_by_its_end_and_keeps_the_cause(returncode: int, stderr: str, works: bool, reason: str) -> None:
     assert judge_trial("h264_nvenc", returncode=returncode, stderr=stderr) == HardwareTrial("h264_nvenc", works, reason)
+
+
+@pytest.mark.parametrize(
+    ("argv", "drives"),
+    [
+        (trial_argv("/bin/ffmpeg", "hevc_vaapi"), True),
+        (("ffmpeg", "-c:v", "av1_nvenc", "x.mp4"), True),
+        (("ffmpeg", "-c:v", "libx264", "/jobs/h264_nvenc/x.mp4"), False),
+        ((), False),
+    ],
+)
+def test_a_command_line_that_drives_hardware_is_known_by_its_encoder(argv: tuple[str, ...], drives: bool) -> None:
+    assert drives_hardware(argv) is drives

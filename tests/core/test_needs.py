@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.samples import audio, capabilities, media, video
 from vproc.core.capabilities import Capabilities
+from vproc.core.hardware import HardwareTrial
 from vproc.core.media import MediaInfo
-from vproc.core.needs import Needs, choose_build, encoders_of, missing, needs_of, unavailable
-from vproc.core.profile import BUILTIN_PROFILES, get_profile
+from vproc.core.needs import Needs, choose_build, missing, needs_of, needs_of_profile, unavailable
+from vproc.core.profile import BUILTIN_PROFILES, HdrMode, Packaging, Profile, VideoCodec, get_profile
 from vproc.errors import RejectedError
 
 FILM = media(video(), audio())
@@ -46,11 +47,11 @@ def test_a_job_needs_the_encoders_of_its_outputs_and_decoders_of_what_it_decodes
 def test_no_source_makes_a_profile_need_an_encoder_that_it_does_not_own_up_to(name: str) -> None:
     profile = get_profile(name)
     for info in (FILM, AV1, SOUND):
-        assert needs_of(info, profile).encoders <= encoders_of(profile)
+        assert needs_of(info, profile).encoders <= needs_of_profile(profile).encoders
 
 
 def test_swap_may_need_either_encoder() -> None:
-    assert encoders_of(get_profile("swap")) == {"libx264", "libx265", "aac"}
+    assert needs_of_profile(get_profile("swap")).encoders == {"libx264", "libx265", "aac"}
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,42 @@ def test_two_builds_that_each_do_half_refuse_with_what_the_newest_lacks() -> Non
     """One decodes and does not encode, the other encodes and does not decode."""
     with pytest.raises(RejectedError, match="a decoder of av1"):
         choose_build(needs_of(AV1, get_profile("hevc")), [NEW, replace(BARE)])
+
+
+# --- ten bits and hardware -------------------------------------------------------------------------------------------
+
+HDR = Profile("hdr", Packaging.PROGRESSIVE, VideoCodec.HEVC, hdr=HdrMode.KEEP)
+FAST = Profile("fast", Packaging.PROGRESSIVE, VideoCodec.H264, hardware=True)
+
+
+def test_a_profile_that_keeps_hdr_takes_an_encoder_of_ten_bits() -> None:
+    eight = capabilities(version="8.1", ten_bit=frozenset({"libx264"}))
+    needs = needs_of(FILM, HDR)
+    assert needs.ten_bit == {"libx265"}
+    assert missing(needs, eight) == ("the encoder libx265 of ten bits",)
+    assert choose_build(needs, [eight, OLD]) == 1
+    assert choose_build(needs_of(FILM, get_profile("hevc")), [eight, OLD]) == 0
+    with pytest.raises(RejectedError, match="takes the encoder libx265 of ten bits") as caught:
+        choose_build(needs, [eight])
+    assert caught.value.code == "unsupported_profile"
+
+
+def test_an_encoder_that_is_not_there_lacks_no_bits() -> None:
+    assert missing(needs_of(FILM, HDR), BARE) == ("the encoder libx265",)
+
+
+@pytest.mark.parametrize(
+    ("worked", "place"),
+    [((False, False), 0), ((False, True), 1), ((True, True), 0)],
+    ids=["nowhere", "with-the-older", "with-both"],
+)
+def test_a_build_whose_hardware_works_is_preferred_where_the_profile_asks(worked: tuple[bool, bool], place: int) -> None:
+    """One that none has is no failure: software is the fallback."""
+    builds = [replace(OLD, trials=(HardwareTrial("h264_vaapi", works),)) for works in worked]
+    assert choose_build(needs_of(FILM, FAST), builds) == place
+    assert choose_build(needs_of(FILM, get_profile("h264")), builds) == 0
+
+
+def test_hardware_is_wanted_for_what_is_encoded() -> None:
+    assert needs_of(FILM, FAST).hardware == needs_of_profile(FAST).hardware == "h264"
+    assert needs_of(SOUND, replace(FAST, packaging=Packaging.AUDIO, codec=None)).hardware is None

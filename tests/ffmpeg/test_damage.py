@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.media import FFMPEG, LIMITS, Encoded, clip, encode, encoded, probe, truncated
+from tests.support.tools import in_use
 from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.exits import encoder_failure, input_damaged
 from vproc.core.profile import get_profile
@@ -89,7 +90,7 @@ def test_a_hole_of_a_week_in_the_timestamps_fills_no_disk(tmp_path: Path) -> Non
 
 def test_a_terminated_encode_leaves_a_file_that_opens_and_its_exit_code_says_no(tmp_path: Path) -> None:
     plan = make_plan(
-        probe(clip("hd.mp4")), get_profile("h264"), ffmpeg=FFMPEG, source=clip("hd.mp4"), out_dir=tmp_path, limits=LIMITS
+        probe(clip("hd.mp4")), get_profile("h264"), ffmpeg=in_use().ffmpeg, source=clip("hd.mp4"), out_dir=tmp_path, limits=LIMITS
     )
     with subprocess.Popen(
         plan.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -115,7 +116,7 @@ def test_a_full_disk_is_the_machines_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("profile", ["abr", "mp4", "audio", "copy"])
 def test_what_was_encoded_decodes(profile: str) -> None:
     done = encoded("main.mp4", profile)
-    argv = decode_check_argv(FFMPEG, done.plan.outputs)
+    argv = decode_check_argv(in_use().ffmpeg, done.plan.outputs)
     check = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert check_decode(check.returncode, check.stderr, copied=profile == "copy") == Verdict()
 
@@ -125,6 +126,6 @@ def test_an_output_with_a_hole_in_it_does_not(tmp_path: Path) -> None:
     data = bytearray(done.path("v360").read_bytes())
     data[2000:12000] = bytes(10_000)
     done.path("v360").write_bytes(data)
-    check = subprocess.run(decode_check_argv(FFMPEG, done.plan.outputs), check=False, capture_output=True, text=True)
+    check = subprocess.run(decode_check_argv(in_use().ffmpeg, done.plan.outputs), check=False, capture_output=True, text=True)
     with pytest.raises(TransientError, match="does not decode"):
         check_decode(check.returncode, check.stderr, copied=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.media import FFPROBE, LIMITS, clip, probe, truncated
+from tests.support.media import LIMITS, clip, probe, truncated
+from tests.support.tools import in_use
 from vproc.core.container import Container, sniff
 from vproc.core.media import check_limits
 from vproc.core.probe import ffprobe_argv
@@ -126,6 +127,6 @@ def test_a_playlist_behind_a_true_magic_is_refused_by_the_forced_demuxer(tmp_pat
 def test_a_frame_over_the_limit_is_an_error_of_ffprobe_itself() -> None:
     import subprocess  # noqa: PLC0415 - only here
 
-    argv = ffprobe_argv(FFPROBE, clip("main.mp4"), Container.MOV, max_pixels=1000)
+    argv = ffprobe_argv(in_use().ffprobe, clip("main.mp4"), Container.MOV, max_pixels=1000)
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert "Picture size 1280x720" in done.stderr

@@ -1,15 +1,24 @@
-"""Small real clips, made by ffmpeg once a session and kept by name. Each is two to six seconds of moving picture with sound."""
+"""Small real clips, made by ffmpeg once a session and kept by name. Each is two to six seconds of moving picture with sound.
+
+Clips are made, and results looked at, by the system's ffmpeg (`FFMPEG`, `FFPROBE`); what is tested runs with the pair that is
+`in_use`.
+"""
 
 from __future__ import annotations
 
 import atexit
+import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.support.tools import SYSTEM, Tools, in_use
 from vproc.core.allowlist import file_url
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
@@ -21,8 +30,7 @@ from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.profile import get_profile
 from vproc.core.progress import ProgressParser
 
-FFMPEG = shutil.which("ffmpeg") or "ffmpeg"
-FFPROBE = shutil.which("ffprobe") or "ffprobe"
+FFMPEG, FFPROBE = SYSTEM.ffmpeg, SYSTEM.ffprobe
 
 LIMITS = MediaLimits(max_duration_s=6 * 3600, max_pixels=8192 * 4320)
 
@@ -134,17 +142,22 @@ _CLIPS = {
 def clip(name: str) -> Path:
     """The clip of that name, made at the first call. Don't change it: copy it first. `KeyError` for an unknown name.
 
-    The processes of one run (pytest-xdist) make their own; the directory goes when the process ends.
+    The processes of one run (pytest-xdist) share them; the directory goes when the last one ends.
     """
     path = _directory() / name
     arguments = _CLIPS[name]
     for other in _CLIPS:
         if f"{{{other}}}" in arguments:
             arguments = arguments.replace(f"{{{other}}}", str(clip(other)))
-    command = [FFMPEG, "-nostdin", "-v", "error", "-y", *_words(arguments), str(path)]
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        raise AssertionError(f"{name} could not be made: {made.stderr}")
+    with _locked(path.with_name(f"{name}.lock")):
+        if path.exists():
+            return path
+        unfinished = path.with_name(f"unfinished-{name}")
+        command = [FFMPEG, "-nostdin", "-v", "error", "-y", *_words(arguments), str(unfinished)]
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
+        if made.returncode != 0:
+            raise AssertionError(f"{name} could not be made: {made.stderr}")
+        unfinished.rename(path)
     return path
 
 
@@ -152,7 +165,7 @@ def clip(name: str) -> Path:
 def truncated(name: str, share: float) -> Path:
     """The first ``share`` (0 to 1) of a clip's bytes."""
     data = clip(name).read_bytes()
-    path = _directory() / f"cut-{share}-{name}"
+    path = _own_directory() / f"cut-{share}-{name}"
     path.write_bytes(data[: int(len(data) * share)])
     return path
 
@@ -166,7 +179,7 @@ def probe(path: Path) -> MediaInfo:
     """Probe a file as the daemon does: container from its bytes, whitelists, our parser. Raises what the daemon would."""
     with path.open("rb") as file:
         container = sniff(file.read(HEAD_BYTES))
-    argv = ffprobe_argv(FFPROBE, path, container, max_pixels=LIMITS.max_pixels)
+    argv = ffprobe_argv(in_use().ffprobe, path, container, max_pixels=LIMITS.max_pixels)
     done = subprocess.run(argv, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise probe_failure(done.returncode, done.stderr.decode())
@@ -192,10 +205,10 @@ class Encoded:
         return probe(self.path(rendition))
 
 
-def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = LIMITS, ffmpeg: str = FFMPEG) -> Encoded:
-    """Run a profile's command lines on a file."""
+def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = LIMITS) -> Encoded:
+    """Run a profile's command lines on a file, with the pair that is in use."""
     info = probe(source)
-    plan = make_plan(info, get_profile(profile), ffmpeg=ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
+    plan = make_plan(info, get_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
     done = subprocess.run(plan.argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if plan.sheets_argv and done.returncode == 0:
         sheets = subprocess.run(plan.sheets_argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -208,10 +221,14 @@ def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = L
     return Encoded(info, plan, done.returncode, done.stderr, progress)
 
 
-@cache
 def encoded(name: str, profile: str) -> Encoded:
-    """A clip by a profile, encoded once a session. Don't change its files."""
-    out_dir = _directory() / f"{name}-{profile}"
+    """A clip by a profile, encoded once a session with each pair. Don't change its files."""
+    return _encoded(name, profile, in_use())
+
+
+@cache
+def _encoded(name: str, profile: str, tools: Tools) -> Encoded:
+    out_dir = _own_directory() / f"{name}-{profile}-{tools.name}"
     out_dir.mkdir()
     return encode(clip(name), profile, out_dir)
 
@@ -238,7 +255,34 @@ def _words(arguments: str) -> list[str]:
 
 
 @cache
+def _own_directory() -> Path:
+    return Path(tempfile.mkdtemp(dir=_directory()))
+
+
+@cache
 def _directory() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="vproc-clips-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    """This run's, in which all of its processes find the same clips."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
+    path = Path(tempfile.gettempdir()) / f"vproc-clips-{run}"
+    path.mkdir(exist_ok=True)
+    held = (path / "held").open("w")
+    fcntl.flock(held, fcntl.LOCK_SH)
+
+    def leave() -> None:
+        fcntl.flock(held, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another process is still there, and will do it
+        shutil.rmtree(path, ignore_errors=True)
+
+    atexit.register(leave)
     return path
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Alone, among the processes of this run, within the block."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

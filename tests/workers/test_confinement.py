@@ -89,6 +89,21 @@ def test_a_program_in_a_home_does_not_open_the_home() -> None:
     assert program_paths(Path("/opt/conda/bin/ffmpeg")) == ("/opt/conda/bin/ffmpeg", "/opt/conda/lib")
 
 
+IOCTL = 1 << 15
+
+
+@pytest.mark.parametrize(("abi", "driven"), [(4, READ | WRITE), (5, READ | WRITE | IOCTL)])
+def test_a_device_may_be_driven_only_where_it_is_named(abi: int, driven: int) -> None:
+    """And only as far as this Landlock can say: before ABI 5 it does not rule what is done to an open device."""
+    without, allowed = rules(abi), rules(abi, devices=("/dev/dri/renderD128", "/dev/nvidia0"))
+    assert {path for path in without if path.startswith("/dev/")} == {"/dev/urandom", "/dev/random", "/dev/zero", "/dev/null"}
+    assert {allowed[node] & ~LIST for node in ("/dev/dri/renderD128", "/dev/nvidia0")} == {driven}
+    assert {path for path, access in allowed.items() if access & WRITE} == {
+        *("/jobs/1", "/dev/null", "/dev/dri/renderD128", "/dev/nvidia0")
+    }
+    assert all(allowed[path] == access for path, access in without.items())
+
+
 @pytest.mark.parametrize(
     ("abi", "expected"),
     [

@@ -18,9 +18,8 @@ from vproc.core.hardware import HardwareTrial
 from vproc.errors import ConfigError, UnavailableError
 from vproc.ports import ProcessLimits, ProcessResult
 from vproc.workers import ffmpeg as module
-from vproc.workers.ffmpeg import PACKAGE, PairSource, ToolPair, announce, find_pairs, with_trials
+from vproc.workers.ffmpeg import HARDWARE_MEMORY_BYTES, PACKAGE, PairSource, ToolPair, announce, find_pairs, with_trials
 
-LIMITS = ProcessLimits(wall_s=5, cpu_s=5, memory_bytes=1 << 33, output_bytes=1024, directory_bytes=1 << 40)
 REMEDY = "takes the path of one (apt-get install ffmpeg, or pip install 'vproc[ffmpeg]')"
 
 
@@ -290,7 +289,7 @@ class Cards:
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     async def run(self, argv: Sequence[str], *, cwd: Path, limits: ProcessLimits, **_: object) -> ProcessResult:
-        assert limits == LIMITS
+        assert limits.memory_bytes == HARDWARE_MEMORY_BYTES
         self.asked.append(tuple(argv))
         works = argv[argv.index("-c:v") + 1] in self.working
         return ProcessResult(0 if works else 1, b"", "" if works else "[x @ 0x1] No device\n", 1.0, 1.0, 1)
@@ -300,7 +299,7 @@ async def test_each_hardware_encoder_that_is_asked_for_is_tried_once(tmp_path: P
     listed = REQUIRED_ENCODERS | {"h264_nvenc", "h264_vaapi", "hevc_vaapi"}
     pair = ToolPair("/f", "/p", PairSource.PATH, module.Capabilities("8.0", encoders=listed))
     cards = Cards({"h264_vaapi"})
-    tried = await with_trials(pair, ["h264"], cards, cwd=tmp_path, limits=LIMITS)
+    tried = await with_trials(pair, ["h264"], cards, cwd=tmp_path)
     assert tried.capabilities.trials == (
         HardwareTrial("h264_nvenc", works=False, reason="No device"), HardwareTrial("h264_vaapi", works=True),
     )  # fmt: skip

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -333,3 +334,15 @@ async def test_ffmpeg_reads_no_file_outside_its_directory(tmp_path: Path) -> Non
 def test_a_refusal_is_a_fault_of_the_machine_and_not_of_the_job() -> None:
     assert issubclass(LayerRefusedError, UnavailableError)
     assert issubclass(UnavailableError, TransientError)
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("devices", "words"), [((), "Permission denied"), (("/dev/full",), "No space left on device")])
+async def test_a_device_answers_only_where_the_confinement_names_it(devices: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    """/dev/full answers every write with ENOSPC, once it may be opened."""
+    runner = LocalRunner(replace(confined().confinement, devices=devices))
+    result = await runner.run(["/bin/dd", "if=/dev/zero", "of=/dev/full", "count=1"], cwd=tmp_path, limits=limits())
+    assert result.returncode == 1
+    assert words in result.stderr

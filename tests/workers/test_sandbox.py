@@ -15,7 +15,7 @@ from vproc.settings import SandboxMode
 from vproc.workers import confinement as confining
 from vproc.workers import sandbox
 from vproc.workers.confinement import Confinement, Layer
-from vproc.workers.sandbox import SandboxReport, probe_sandbox, try_escapes
+from vproc.workers.sandbox import SandboxReport, graphics_devices, probe_sandbox, try_escapes
 
 # What the layers besides rlimits are for: without them each of these gets through, which shows that the attempt is real.
 REAL = {
@@ -127,3 +127,13 @@ def test_an_attempt_that_got_through_makes_the_level_partial() -> None:
     report = SandboxReport(SandboxMode.AUTO, Confinement(frozenset(Layer), landlock_abi=4), escapes=escapes)
     assert (report.level, report.allowed) == ("partial", ("af_inet",))
     assert report.describe().endswith("1 of 2 escapes refused; allowed: af_inet")
+
+
+def test_the_graphics_cards_that_encode_are_their_render_nodes(tmp_path: Path) -> None:
+    """A screen's own node is none: who may drive it may look at it."""
+    for name in ("dri/card0", "dri/renderD128", "dri/renderD129", "nvidia0", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [node.removeprefix(f"{tmp_path}/") for node in graphics_devices(tmp_path)]
+    assert names == ["dri/renderD128", "dri/renderD129", "nvidia-uvm", "nvidia0", "nvidiactl"]
+    assert graphics_devices(tmp_path / "none") == ()

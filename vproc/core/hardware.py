@@ -69,6 +69,12 @@ def upload_filter(encoder: str) -> str | None:
     return "format=nv12" if encoder.endswith(f"_{Api.QSV}") else None
 
 
+def drives_hardware(argv: Iterable[str]) -> bool:
+    """Whether a command line names a hardware encoder."""
+    known = {name for codec in SOFTWARE_ENCODERS for name in hardware_encoders(codec)}
+    return not known.isdisjoint(argv)
+
+
 def trial_argv(ffmpeg: str, encoder: str) -> tuple[str, ...]:
     """A test encode of a few frames to nowhere; good when it ends with 0. A key frame is forced and the rate capped, as in a
     job's."""

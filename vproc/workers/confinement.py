@@ -28,7 +28,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 # Landlock's rights by the ABI that brought them (Documentation/userspace-api/landlock.rst).
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
 _MAKE_DIR, _MAKE_REG = 1 << 7, 1 << 8
-_REFER, _TRUNCATE = 1 << 13, 1 << 14
+_REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _FILE_RIGHTS_BITS = {1: 13, 2: 14, 3: 15, 5: 16}
 _NET_RIGHTS = 0b11  # bind and connect of TCP, ABI 4
 _SCOPES = 0b11  # abstract unix sockets and signals, ABI 6
@@ -45,6 +45,8 @@ _SYSTEM_RULES = (
     *((path, _READ) for path in ("/dev/urandom", "/dev/random", "/dev/zero")),
     ("/dev/null", _READ | _WRITE_FILE),
 )
+# Where drivers look up what a device node belongs to.
+_DEVICE_PLACES = ("/sys/class/drm", "/sys/dev/char", "/sys/bus/pci/devices", "/proc/driver/nvidia", "/dev/dri")
 
 
 class Layer(StrEnum):
@@ -71,13 +73,15 @@ class Confinement:
     """How children are confined. Each layer named is required: a child that cannot have it is not started.
 
     ``launcher`` is the command line that runs `workers.launcher`; ``readable`` are paths that children may read beside the
-    system's programs and libraries.
+    system's programs and libraries, ``devices`` the nodes that they may drive: none but where a profile asks for a hardware
+    encoder.
     """
 
     layers: frozenset[Layer]
     landlock_abi: int = 0
     launcher: tuple[str, ...] = (sys.executable, "-I", "-S", str(_LAUNCHER))
     readable: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
     def command(self, argv: Sequence[str], *, cwd: Path, limits: ProcessLimits, parent: int, nonce: str) -> list[str]:
         """The command line that confines itself and becomes ``argv``, whose program is an absolute path without links.
@@ -100,8 +104,13 @@ class Confinement:
     def _landlock(self, program: Path, cwd: Path) -> dict[str, object]:
         handled = handled_rights(self.landlock_abi)
         programs = ((path, _READ | _EXECUTE) for path in (*self.readable, *program_paths(program)))
-        rules = (*_SYSTEM_RULES, *programs, (str(cwd), _OWN))
+        rules = (*_SYSTEM_RULES, *programs, *self._device_rules(), (str(cwd), _OWN))
         return {"handled": handled, "rules": [(path, access & handled[0]) for path, access in rules]}
+
+    def _device_rules(self) -> list[tuple[str, int]]:
+        if not self.devices:
+            return []
+        return [*((path, _READ) for path in _DEVICE_PLACES), *((node, _READ | _WRITE_FILE | _IOCTL_DEV) for node in self.devices)]
 
 
 def environment(cwd: Path) -> dict[str, str]:

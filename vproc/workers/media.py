@@ -14,6 +14,7 @@ import structlog
 from vproc.core.command import decode_check_argv
 from vproc.core.container import Container
 from vproc.core.exits import encoder_failure
+from vproc.core.hardware import drives_hardware
 from vproc.core.media import MediaInfo
 from vproc.core.needs import Needs, choose_build
 from vproc.core.plan import OutputKind, Plan, PlannedOutput
@@ -23,7 +24,7 @@ from vproc.core.verify import Verdict, check_decode, check_end, check_extent, ch
 from vproc.errors import ErrorCode, JobError, RejectedError, TransientError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, Runner
 from vproc.settings import GIB
-from vproc.workers.ffmpeg import ToolPair
+from vproc.workers.ffmpeg import HARDWARE_MEMORY_BYTES, ToolPair
 
 PICTURE_HEAD_BYTES = 65536
 
@@ -122,7 +123,7 @@ class MediaTools:
         limits = ProcessLimits(
             wall_s=self._job_timeout_s,
             cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
-            memory_bytes=_ENCODE_MEMORY_BYTES,
+            memory_bytes=HARDWARE_MEMORY_BYTES if drives_hardware(plan.argv) else _ENCODE_MEMORY_BYTES,
             output_bytes=largest,
             directory_bytes=source_bytes + largest,
             stall_s=self._stall_timeout_s,

@@ -146,6 +146,11 @@ def landlock_abi() -> int:
     return max(0, int(version))
 
 
+def graphics_devices(root: Path = Path("/dev")) -> tuple[str, ...]:
+    """The nodes of this machine's graphics cards that encode: render nodes and NVIDIA's."""
+    return tuple(sorted(str(node) for pattern in ("dri/renderD*", "nvidia*") for node in root.glob(pattern)))
+
+
 @asynccontextmanager
 async def _directory(parent: Path | None) -> AsyncIterator[Path]:
     """A directory that holds an empty ``job``, removed at the end."""
