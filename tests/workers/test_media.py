@@ -19,7 +19,7 @@ from vproc.core.needs import Needs
 from vproc.core.plan import Plan
 from vproc.core.profile import get_profile
 from vproc.errors import JobError, RejectedError, TransientError, UnavailableError
-from vproc.ports import ProcessLimits, ProcessResult, StopReason
+from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
 from vproc.settings import GIB
 from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.media import Encoded, MediaTools, existing
@@ -52,7 +52,13 @@ class PlayedRunner:
     news: list[bool] = field(default_factory=list)
 
     async def run(
-        self, argv: Sequence[str], *, cwd: Path, limits: ProcessLimits, on_line: Callable[[str], bool] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        limits: ProcessLimits,
+        on_line: Callable[[str], bool] | None = None,
+        feed: Feed | None = None,
     ) -> ProcessResult:
         self.calls.append(Call(tuple(argv), cwd, limits))
         if on_line is not None:
