@@ -240,7 +240,7 @@ def test_whatever_every_built_in_profile_uses_is_required() -> None:
     for file in GOLDEN.glob("*.txt"):
         words = shlex.split(file.read_text())
         for at, (option, value) in enumerate(pairwise(words)):
-            if option in {"-filter_complex", "-vf", "-af"}:
+            if option in {"-filter_complex", "-vf"} or option.startswith("-filter:a"):
                 filters |= filters_in(value)
             following = words[at : words.index("ffmpeg", at) if "ffmpeg" in words[at:] else None]
             if option == "-f" and "-i" not in following:

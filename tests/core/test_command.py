@@ -95,13 +95,13 @@ def test_a_relative_path_is_no_path() -> None:
 
 @pytest.mark.parametrize(("tracks", "channels"), [(audio(channels=1), "1"), (audio(channels=2), "2"), (audio(channels=8), "2")])
 def test_sound_is_mixed_down_to_stereo_and_mono_stays(tracks: Any, channels: str) -> None:
-    assert value(plan("audio", media(None, tracks)).argv, "-ac") == channels
+    assert value(plan("audio", media(None, tracks)).argv, "-ac:a") == channels
 
 
 @pytest.mark.parametrize(("rate", "resampled"), [(44100, False), (48000, False), (8000, True), (96000, True)])
 def test_odd_sample_rates_become_48_khz(rate: int, resampled: bool) -> None:
     argv = plan("audio", media(None, audio(sample_rate=rate))).argv
-    assert ("-ar" in argv) is resampled
+    assert ("-ar:a" in argv) is resampled
 
 
 def test_threads_are_given_to_the_decoder_and_to_each_encoder() -> None:

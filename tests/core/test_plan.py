@@ -94,7 +94,7 @@ def test_a_stream_whose_end_nobody_tells_promises_no_length() -> None:
 LONGER_SOUND = media(video(end_s=6.0), audio(end_s=8.0), audio(2, default=False, end_s=9.0), duration_s=20.0)
 
 
-@pytest.mark.parametrize(("profile", "seconds"), [("abr", 8.0), ("mp4", 8.0), ("audio", 8.0), ("thumbnails", 6.0), ("copy", 9.0)])
+@pytest.mark.parametrize(("profile", "seconds"), [("abr", 9.0), ("mp4", 9.0), ("audio", 8.0), ("thumbnails", 6.0), ("copy", 9.0)])
 def test_what_is_declared_is_the_longest_of_the_streams_that_are_used(profile: str, seconds: float) -> None:
     """Subtitles, a second film or a track of data may go on longer than anything that is made of the file."""
     assert declared_s(decide(LONGER_SOUND, get_profile(profile)), LONGER_SOUND) == seconds
@@ -136,8 +136,36 @@ def test_only_pictures_of_a_long_film_skip_to_its_intra_frames(profile: str, dur
     assert decide(info, get_profile(profile)).keyframes_only is only
 
 
+MANY = media(video(), *(audio(number, default=number == 3, end_s=float(number)) for number in range(1, 13)))
+
+
+def test_every_sound_is_a_rendition_of_its_own_the_main_one_first_and_eight_at_most() -> None:
+    found = outputs("abr", MANY)
+    sounds = {name: [track.index for track in output.sounds] for name, output in found.items() if output.sounds}
+    assert sounds == {
+        "audio": [3], "audio-2": [1], "audio-3": [2], "audio-4": [4], "audio-5": [5], "audio-6": [6], "audio-7": [7],
+        "audio-8": [8],
+    }  # fmt: skip
+    assert [found[name].duration_s for name in ("audio", "audio-2", "audio-8")] == [3.0, 1.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("profile", "wanted"), [("mp4", [3, 1, 2, 4, 5, 6, 7, 8]), ("audio", [3]), ("thumbnails", []), ("copy", list(range(1, 13)))]
+)
+def test_the_other_profiles_take_all_sounds_or_the_main_one(profile: str, wanted: list[int]) -> None:
+    assert [track.index for track in decide(MANY, get_profile(profile)).audio] == wanted
+
+
+def test_every_track_counts_in_what_is_expected_to_be_written() -> None:
+    one, two = (media(video(), *(audio(number) for number in range(1, count + 1))) for count in (1, 2))
+    one_bytes, two_bytes = (estimated_bytes(decide(info, get_profile("audio")), info) for info in (one, two))
+    assert one_bytes == two_bytes
+    one_bytes, two_bytes = (estimated_bytes(decide(info, get_profile("abr")), info) for info in (one, two))
+    assert two_bytes - one_bytes == pytest.approx(128_000 / 8 * 10 * 1.1, abs=1)
+
+
 def test_pictures_take_no_sound() -> None:
-    assert decide(HD, get_profile("thumbnails")).audio is None
+    assert decide(HD, get_profile("thumbnails")).audio == ()
 
 
 def test_the_rate_is_the_sources() -> None:

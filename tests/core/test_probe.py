@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vproc.core.container import Container
+from vproc.core.labels import TrackRole
 from vproc.core.media import MediaInfo
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.errors import RejectedError
@@ -53,8 +54,8 @@ def test_the_command_line_confines_ffprobe_and_names_each_entry() -> None:
     assert argv[-2:] == ("-i", "file:/scratch/in")
     assert argv.index("-format_whitelist") < argv.index("-i")
     entries = argv[argv.index("-show_entries") + 1]
-    assert "tags=language" in entries
-    assert "title" not in entries
+    assert "stream_tags=language,title" in entries
+    assert "format_tags" not in entries
 
 
 def test_an_ordinary_answer_is_read_whole() -> None:
@@ -141,7 +142,13 @@ def test_tracks_that_nobody_can_decode_are_left_out() -> None:
     assert [other.index for other in info.others] == [1, 2]
 
 
-@pytest.mark.parametrize(("told", "read"), [("ENG", "eng"), ("und", None), ("en-US", None), ("; rm", None), (7, None)])
+def test_a_track_of_sound_tells_its_title_and_what_it_is_for() -> None:
+    told = {"tags": {"title": "Director\u202e's\ncut"}, "disposition": {"default": 1, "comment": 1, "dub": 0, "clean_effects": 1}}
+    label = parse(AUDIO | told).audio[0].label
+    assert (label.title, label.default, label.roles) == ("Director's cut", True, {TrackRole.COMMENT})
+
+
+@pytest.mark.parametrize(("told", "read"), [("ENG", "eng"), ("und", None), ("en-US", "en"), ("; rm", None), (7, None)])
 def test_a_language_is_two_or_three_letters_or_nothing(told: object, read: str | None) -> None:
     assert parse(AUDIO | {"tags": {"language": told}}).audio[0].language == read
 

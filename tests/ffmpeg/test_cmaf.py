@@ -16,7 +16,8 @@ from tests.support.media import FFMPEG, FFPROBE, Encoded, clip, encode, encoded,
 from vproc.core.dash import dash_manifest
 from vproc.core.ladder import output_fps
 from vproc.core.plan import OutputKind
-from vproc.core.playlist import Rendition, master_playlist, media_playlist, segment_name
+from vproc.core.playlist import master_playlist, media_playlist, segment_name
+from vproc.core.presentation import Presentation, Rendition
 from vproc.core.verify import check_output
 
 SOURCES = (
@@ -31,14 +32,16 @@ def tracks(done: Encoded, kind: OutputKind) -> list[str]:
     return [output.rendition for output in done.plan.outputs if output.kind is kind]
 
 
-def renditions(done: Encoded) -> tuple[list[Rendition], Rendition | None]:
+def presentation(done: Encoded) -> Presentation:
+    """The tracks of an encode, packaged beside each other."""
+
     def made(name: str) -> Rendition:
         return Rendition(
             name, index(done.path(name)), f"{name}/playlist.m3u8", f"{name}/init.mp4", f"{name}/seg-$Number%05d$.m4s"
         )
 
-    sounds = [made(name) for name in tracks(done, OutputKind.CMAF_AUDIO)]
-    return [made(name) for name in tracks(done, OutputKind.CMAF_VIDEO)], sounds[0] if sounds else None
+    videos, sounds = tracks(done, OutputKind.CMAF_VIDEO), tracks(done, OutputKind.CMAF_AUDIO)
+    return Presentation(tuple(map(made, videos)), tuple(map(made, sounds)))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -193,30 +196,29 @@ def test_a_flash_and_a_beep_stay_together() -> None:
 @pytest.mark.parametrize("name", ["main.mp4", "silent.mp4", "film.mp4", "one.mp4"])
 def test_players_parsers_read_the_playlists(name: str) -> None:
     done = encoded(name, "abr")
-    videos, audio = renditions(done)
-    master = m3u8.loads(master_playlist(videos, audio))
-    assert len(master.playlists) == len(videos)
+    shown = presentation(done)
+    master = m3u8.loads(master_playlist(shown))
+    assert len(master.playlists) == len(shown.videos)
     assert all(variant.stream_info.bandwidth >= variant.stream_info.average_bandwidth > 0 for variant in master.playlists)
-    assert len(master.media) == (audio is not None)
-    for rendition in [*videos, *([audio] if audio else [])]:
+    assert len(master.media) == len(shown.sounds)
+    for rendition in (*shown.videos, *shown.sounds):
         media = m3u8.loads(media_playlist(rendition.index, segment_name, "init.mp4"))
         assert sum(part.duration for part in media.segments) == pytest.approx(rendition.index.duration_s, abs=1e-3)
-    mpd = MPEGDASHParser.parse(dash_manifest(videos, audio))
-    assert len(mpd.periods[0].adaptation_sets[0].representations) == len(videos)
+    mpd = MPEGDASHParser.parse(dash_manifest(shown))
+    assert len(mpd.periods[0].adaptation_sets[0].representations) == len(shown.videos)
 
 
 def test_ffmpeg_itself_plays_the_hls_that_was_written(tmp_path: Path) -> None:
-    videos, audio = renditions(encoded("main.mp4", "abr"))
-    assert audio is not None
-    for rendition in [*videos, audio]:
+    shown = presentation(encoded("main.mp4", "abr"))
+    for rendition in (*shown.videos, *shown.sounds):
         folder, data = tmp_path / rendition.name, encoded("main.mp4", "abr").path(rendition.name).read_bytes()
         folder.mkdir()
         (folder / "init.mp4").write_bytes(data[: rendition.index.init_bytes])
         for number, part in enumerate(rendition.index.segments):
             (folder / segment_name(number)).write_bytes(data[part.offset : part.offset + part.size])
         (folder / "playlist.m3u8").write_text(media_playlist(rendition.index, segment_name, "init.mp4"))
-    (tmp_path / "master.m3u8").write_text(master_playlist(videos, audio))
-    (tmp_path / "manifest.mpd").write_text(dash_manifest(videos, audio))
+    (tmp_path / "master.m3u8").write_text(master_playlist(shown))
+    (tmp_path / "manifest.mpd").write_text(dash_manifest(shown))
     for entry in ("master.m3u8", "manifest.mpd"):
         argv = [FFMPEG, "-v", "error", "-allowed_extensions", "ALL"] if entry.endswith("m3u8") else [FFMPEG, "-v", "error"]
         played = subprocess.run([*argv, "-i", tmp_path / entry, "-map", "0:v", "-map", "0:a", "-f", "null", "-"], check=False,

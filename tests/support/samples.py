@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from vproc.core.capabilities import REQUIRED_ENCODERS, REQUIRED_FILTERS, REQUIRED_MUXERS, Capabilities
 from vproc.core.container import Container
 from vproc.core.fmp4 import Segment, TrackIndex
+from vproc.core.labels import TrackLabel, TrackRole
 from vproc.core.media import AudioStream, MediaInfo, MediaLimits, VideoStream
+from vproc.core.presentation import CaptionRendition, Presentation, Rendition
 from vproc.workers.ffmpeg import PairSource, ToolPair
 
 LIMITS = MediaLimits(max_duration_s=6 * 3600, max_pixels=8192 * 4320)
@@ -26,9 +28,17 @@ def video(width: int = 1920, height: int = 1080, **changes: Any) -> VideoStream:
     return replace(stream, **changes)
 
 
-def audio(index: int = 1, **changes: Any) -> AudioStream:
-    """An ordinary AAC track of ten seconds."""
-    track = AudioStream(index=index, codec="aac", channels=2, sample_rate=48000, default=index == 1, end_s=10.0)
+def label(language: str | None = None, *roles: TrackRole, title: str | None = None, default: bool = False) -> TrackLabel:
+    """What a track tells of itself."""
+    return TrackLabel(language, title, default, frozenset(roles))
+
+
+def audio(
+    index: int = 1, *, language: str | None = None, default: bool | None = None, roles: Collection[TrackRole] = (), **changes: Any
+) -> AudioStream:
+    """An ordinary AAC track of ten seconds; the first stream but one is the default."""
+    told = TrackLabel(language, default=index == 1 if default is None else default, roles=frozenset(roles))
+    track = AudioStream(index=index, codec="aac", channels=2, sample_rate=48000, label=told, end_s=10.0)
     return replace(track, **changes)
 
 
@@ -65,11 +75,13 @@ def tool_pair(ffmpeg: str = "/bin/ffmpeg", ffprobe: str = "/bin/ffprobe", **chan
     return ToolPair(ffmpeg, ffprobe, PairSource.PATH, capabilities(**changes))
 
 
-def track(*durations: int, timescale: int = 1000, size: int = 1000, start: int = 0, **changes: Any) -> TrackIndex:
+def track(
+    *durations: int, timescale: int = 1000, size: int = 1000, start: int = 0, lead: int = 100, **changes: Any
+) -> TrackIndex:
     """The index of a video with segments of these durations, each of ``size`` bytes and two samples."""
     segments = []
     for number, duration in enumerate(durations):
-        segments.append(Segment(800 + number * size, size, start, duration, 2, starts_with_sync=True))
+        segments.append(Segment(800 + number * size, size, start, duration, 2, starts_with_sync=True, lead_bytes=lead))
         start += duration
     index = TrackIndex("video", "avc1.64001f", timescale, 800, tuple(segments), width=1280, height=720)
     return replace(index, **changes)
@@ -79,6 +91,29 @@ def sound(*durations: int, timescale: int = 48000, size: int = 500, edit_start: 
     """The index of a stereo AAC track, likewise."""
     made = track(*durations, timescale=timescale, size=size)
     return TrackIndex("audio", "mp4a.40.2", timescale, 700, made.segments, edit_start, sample_rate=48000, channels=2)
+
+
+def rendition(name: str, index: TrackIndex, told: TrackLabel | None = None) -> Rendition:
+    """A packaged track under ``run/``."""
+    return Rendition(
+        name, index, f"run/{name}/playlist.m3u8", f"run/{name}/init.mp4", f"run/{name}/seg-$Number%05d$.m4s", told or label()
+    )
+
+
+def captions(name: str, told: TrackLabel | None = None, *, size_bytes: int = 400, duration_s: float = 8.0) -> CaptionRendition:
+    """A packaged captions file, likewise."""
+    folder = f"run/{name}"
+    return CaptionRendition(name, f"{folder}/playlist.m3u8", f"{folder}/captions.vtt", size_bytes, duration_s, told or label())
+
+
+def presentation(*tracks: Rendition | CaptionRendition) -> Presentation:
+    """Of these tracks, each where it belongs."""
+    media = [one for one in tracks if isinstance(one, Rendition)]
+    return Presentation(
+        tuple(one for one in media if one.index.is_video),
+        tuple(one for one in media if not one.index.is_video),
+        tuple(one for one in tracks if isinstance(one, CaptionRendition)),
+    )
 
 
 # --- boxes -----------------------------------------------------------------------------------------------------------

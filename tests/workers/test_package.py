@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 from contextlib import closing
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ import m3u8
 import pytest
 from mpegdash.parser import MPEGDASHParser
 
-from tests.support.media import Encoded, clip, encode, encoded, probe
+from tests.support.media import FFPROBE, Encoded, clip, encode, encoded, probe
 from vproc.core.boxes import top_level
 from vproc.core.manifest import OutputKind
 from vproc.core.sprite import plan_sprite
@@ -127,7 +128,7 @@ def test_header_and_segments_one_after_the_other_are_the_encoded_track(name: str
 def hls_links(package: Package) -> set[str]:
     """Every object that a player reaches from the master playlist, by its path below the file's own prefix."""
     master = m3u8.loads(entry(package, "master.m3u8"))
-    playlists = {variant.uri for variant in master.playlists} | {media.uri for media in master.media}
+    playlists = {one.uri for one in (*master.playlists, *master.media, *master.iframe_playlists)}
     found = set(playlists)
     for uri in playlists:
         folder = uri.rpartition("/")[0]
@@ -153,7 +154,7 @@ def test_every_link_of_hls_and_dash_leads_to_an_object_and_every_object_is_linke
     """Entry points lie at the file's prefix and not at the run's: their links name the run."""
     package = packed(name, "abr")
     media = {f"{RUN}/{item.path}" for item in of_kind(package, OutputKind.INIT, OutputKind.SEGMENT)}
-    playlists = {f"{RUN}/{item.path}" for item in of_kind(package, OutputKind.HLS_MEDIA)}
+    playlists = {f"{RUN}/{item.path}" for item in of_kind(package, OutputKind.HLS_MEDIA, OutputKind.HLS_IFRAMES)}
     assert hls_links(package) == media | playlists
     assert dash_links(package) == media
 
@@ -186,12 +187,35 @@ def test_a_sheet_that_was_never_filled_is_not_published() -> None:
     assert [item.path for item in of_kind(packed("live.webm", "abr"), OutputKind.SPRITE)] == ["sprite-001.jpg"]
 
 
-@pytest.mark.parametrize(("name", "language"), [("two-tracks.mkv", "eng"), ("main.mp4", None)])
-def test_the_language_of_the_sound_is_told_by_both_manifests_where_it_is_known(name: str, language: str | None) -> None:
-    package = packed(name, "abr")
-    (track,) = m3u8.loads(entry(package, "master.m3u8")).media
-    tone = MPEGDASHParser.parse(entry(package, "manifest.mpd")).periods[0].adaptation_sets[1]
-    assert (track.language, tone.lang) == (language, language)
+def test_every_sound_is_told_by_both_manifests_the_main_one_first() -> None:
+    package = packed("two-tracks.mkv", "abr")
+    told = [(one.language, one.default, one.uri) for one in m3u8.loads(entry(package, "master.m3u8")).media]
+    assert told == [("en", "YES", f"{RUN}/audio/playlist.m3u8"), ("de", "NO", f"{RUN}/audio-2/playlist.m3u8")]
+    sets = MPEGDASHParser.parse(entry(package, "manifest.mpd")).periods[0].adaptation_sets[1:]
+    assert [(one.lang, one.representations[0].id) for one in sets] == [("en", "audio"), ("de", "audio-2")]
+    facts = {item.facts["name"]: item.facts["language"] for item in of_kind(package, OutputKind.HLS_MEDIA)}
+    assert facts == {"v360": None, "audio": "en", "audio-2": "de"}
+
+
+def test_the_smallest_two_rungs_can_be_scrubbed() -> None:
+    package = packed("hd.mp4", "abr")
+    master = m3u8.loads(entry(package, "master.m3u8"))
+    assert len(master.playlists) == 3
+    assert [one.uri for one in master.iframe_playlists] == [f"{RUN}/v720/iframes.m3u8", f"{RUN}/v360/iframes.m3u8"]
+    for item in of_kind(package, OutputKind.HLS_IFRAMES):
+        playlist, folder = m3u8.loads(body(item).decode()), item.facts["name"]
+        header = body(items(package)[f"{folder}/init.mp4"])
+        assert playlist.is_i_frames_only
+        for part in playlist.segments:
+            length, _, offset = part.byterange.partition("@")
+            segment = body(items(package)[f"{folder}/{part.uri}"])
+            assert decoded_pictures(header + segment[int(offset) : int(offset) + int(length)]) == ["I"]
+
+
+def decoded_pictures(data: bytes) -> list[str]:
+    """The types of the pictures that a decoder makes of the beginning of a track."""
+    argv = [FFPROBE, "-v", "quiet", "-show_entries", "frame=pict_type", "-of", "csv=p=0", "-i", "pipe:0"]
+    return subprocess.run(argv, input=data, check=True, capture_output=True).stdout.decode().replace(",", "").split()
 
 
 def test_a_silent_film_has_no_sound_in_its_manifests() -> None:
@@ -267,9 +291,16 @@ def test_the_metadata_say_what_came_and_what_became_of_it() -> None:
     assert found["source"]["container"] == "matroska"
     assert found["source"]["bytes"] == clip("two-tracks.mkv").stat().st_size
     assert found["source"]["video"] == {"codec": "h264", "width": 640, "height": 360, "fps": 30.0, "pix_fmt": "yuv420p"}
-    assert found["source"]["audio"] == {"codec": "aac", "channels": 2, "sample_rate": 48000, "language": "eng"}
+    assert found["source"]["audio"] == {
+        "codec": "aac", "channels": 2, "sample_rate": 48000, "language": "eng", "default": True,
+    }  # fmt: skip
+    assert [track["language"] for track in found["source"]["audio_tracks"]] == ["deu", "eng"]
     package = packed("two-tracks.mkv", "abr")
-    assert [part["path"] for part in found["renditions"]] == [f"{RUN}/v360/playlist.m3u8", f"{RUN}/audio/playlist.m3u8"]
+    assert [part["path"] for part in found["renditions"]] == [
+        f"{RUN}/v360/playlist.m3u8",
+        f"{RUN}/audio/playlist.m3u8",
+        f"{RUN}/audio-2/playlist.m3u8",
+    ]
     assert all(part["bytes"] == items(package)[part["path"].removeprefix(f"{RUN}/")].size_bytes for part in found["renditions"])
     assert metadata("two-tracks.mkv", "abr", damaged=True)["damaged"] is True
 

@@ -39,8 +39,8 @@ _HARDWARE_ONLY = frozenset({"av1"})
 REQUIRED_ENCODERS: Final = frozenset({"libx264", "aac", "mjpeg", "rawvideo"})
 REQUIRED_FILTERS: Final = frozenset(
     {
-        *("aresample", "bwdif", "format", "fps", "lut3d", "null", "scale", "select", "setparams", "setpts", "setrange"),
-        *("setsar", "settb", "split", "tile", "tpad", "trim"),
+        *("aformat", "alimiter", "aresample", "bwdif", "format", "fps", "lut3d", "null", "pan", "scale", "select"),
+        *("setparams", "setpts", "setrange", "setsar", "settb", "split", "tile", "tpad", "trim"),
     }
 )
 REQUIRED_MUXERS: Final = frozenset({"image2", "ipod", "matroska", "mp4", "null", "nut", "webm"})

@@ -27,9 +27,8 @@ from vproc.core.plan import (
     target_codec,
 )  # fmt: skip
 from vproc.core.profile import Profile, VideoCodec
+from vproc.core.sound import sound_options
 from vproc.core.sprite import SpritePlan
-
-_AAC_RATES = (44100, 48000)
 
 # No title, place or software of the uploader's in what is published; no chapter, subtitle or data track.
 _STRIP = ("-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
@@ -48,9 +47,6 @@ _CMAF_VIDEO = (
 _CMAF_AUDIO = ("-movflags", "+cmaf+delay_moov+default_base_moof", "-use_editlist", "1")
 
 _JPEG = ("-c:v", "mjpeg", "-q:v", "3", "-f", "image2")
-
-# Sound begins with the picture (silence before a late start) and gaps in its timestamps stay gaps.
-_AUDIO_FILTER = "aresample=async=1:first_pts=0"
 
 
 def make_plan(
@@ -141,6 +137,7 @@ def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, thread
 
 
 def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, threads: int | None) -> list[str]:
+    sound = _sound(output, encode.profile)
     match output.kind:
         case OutputKind.POSTER:
             return _poster_options(output)
@@ -152,21 +149,13 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             options = [*_video(rung, encode, threads), *_CMAF_VIDEO]
         case OutputKind.CMAF_AUDIO:
-            options = [
-                *_audio(encode),
-                *_CMAF_AUDIO,
-                "-frag_duration",
-                str(encode.grid.fragment_s * 1_000_000),
-                *_AT_ONCE,
-                "-f",
-                "mp4",
-            ]
+            options = [*sound, *_CMAF_AUDIO, "-frag_duration", str(encode.grid.fragment_s * 1_000_000), *_AT_ONCE, "-f", "mp4"]
         case OutputKind.VIDEO:
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             # Several minutes of one stream may come before the first packet of the other.
-            options = [*_video(rung, encode, threads), *_audio(encode), "-max_muxing_queue_size", "4096", *_fast_start("mp4")]
+            options = [*_video(rung, encode, threads), *sound, "-max_muxing_queue_size", "4096", *_fast_start("mp4")]
         case OutputKind.AUDIO:
-            options = [*_audio(encode), *_fast_start("ipod")]
+            options = [*sound, *_fast_start("ipod")]
     return [*options[:2], *_STRIP, *options[2:], file_url(output.path)]
 
 
@@ -178,14 +167,8 @@ def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
     return ["-map", f"[{rung.name}]", *options]
 
 
-def _audio(encode: Encode) -> list[str]:
-    track = encode.audio
-    if track is None:
-        return []
-    options = ["-map", f"0:{track.index}", "-af", _AUDIO_FILTER, "-c:a", "aac", "-b:a", str(encode.profile.audio_bitrate_bps)]
-    options += ["-ac", str(min(track.channels, 2))]
-    # What every player takes; the rest is resampled.
-    return options if track.sample_rate in _AAC_RATES else [*options, "-ar", str(_AAC_RATES[-1])]
+def _sound(output: PlannedOutput, profile: Profile) -> list[str]:
+    return sound_options(output.sounds, bitrate_bps=profile.audio_bitrate_bps, most_channels=profile.audio_channels)
 
 
 def _poster_options(output: PlannedOutput) -> list[str]:

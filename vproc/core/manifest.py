@@ -26,6 +26,8 @@ class OutputKind(StrEnum):
     DASH = "dash"
     HLS_MEDIA = "hls_media"
     """The playlist of one rendition; it carries that rendition's codec, size and bitrate."""
+    HLS_IFRAMES = "hls_iframes"
+    """The playlist of one rendition's key frames, for trick play."""
     INIT = "init"
     SEGMENT = "segment"
     VIDEO = "video"
@@ -39,6 +41,7 @@ class OutputKind(StrEnum):
 MEDIA_TYPES = {
     OutputKind.HLS: "application/vnd.apple.mpegurl",
     OutputKind.HLS_MEDIA: "application/vnd.apple.mpegurl",
+    OutputKind.HLS_IFRAMES: "application/vnd.apple.mpegurl",
     OutputKind.DASH: "application/dash+xml",
     OutputKind.POSTER: "image/jpeg",
     OutputKind.SPRITE: "image/jpeg",
@@ -54,7 +57,7 @@ class _Model(BaseModel):
 
 class Output(_Model):
     """One object of the winning run. ``sha256`` is hex, over all its bytes. ``checksum`` is what the store should tell as
-    ``x-amz-checksum-sha256`` where that is another value, because the object went up in several parts."""
+    ``x-amz-checksum-sha256`` where that is another value, because the object went up in several parts. ``language``: BCP 47."""
 
     kind: OutputKind
     key: str
@@ -68,6 +71,7 @@ class Output(_Model):
     height: int | None = None
     bitrate_bps: int | None = None
     duration_s: float | None = None
+    language: str | None = None
 
     @property
     def store_checksum(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from vproc.core.container import Container
+from vproc.core.labels import TrackLabel
 from vproc.errors import ErrorCode, RejectedError
 
 _MIN_SIDE_PX = 16
@@ -59,18 +60,27 @@ class VideoStream:
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """A sound track. ``language``: two or three lower-case letters, or None. ``end_s`` counts from the file's own start."""
+    """A sound track. ``end_s`` counts from the file's own start."""
 
     index: int
     codec: str
     channels: int
     sample_rate: int
-    language: str | None = None
-    default: bool = False
+    label: TrackLabel = field(default_factory=TrackLabel)
     profile: str | None = None
     bitrate_bps: int | None = None
     start_s: float = 0.0
     end_s: float | None = None
+
+    @property
+    def language(self) -> str | None:
+        """Two or three lower-case letters, or None."""
+        return self.label.language
+
+    @property
+    def default(self) -> bool:
+        """The file wants it to be played unasked."""
+        return self.label.default
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from vproc.core.ladder import Rung, even_within, output_fps, rungs
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
 from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.core.remux import Remux, choose_container
+from vproc.core.sound import kept_channels
 from vproc.core.sprite import SpritePlan, plan_sprite
 from vproc.errors import ErrorCode, RejectedError
 
@@ -22,6 +23,8 @@ _POSTER_SHORT_SIDE_PX = 720
 _POSTER_AT_S = 3.0
 _PICTURE_BYTES = 2_000_000
 """A generous poster or sheet."""
+_MOST_SOUNDS = 8
+"""Every one is encoded and sent; a disc has as many."""
 _MUX_OVERHEAD = 1.1
 _UNKNOWN_DURATION_FACTOR = 3
 
@@ -43,7 +46,7 @@ class PlannedOutput:
     """One output and what it must turn out to be. ``rendition`` names it: ``v720``, ``audio``, ``poster``.
 
     ``paths`` is one file but for a sprite of several sheets. ``codec`` is ffprobe's name. ``duration_s`` is None where the
-    source does not tell it.
+    source does not tell it. ``sounds`` are the source's tracks that are in it, in its order.
     """
 
     kind: OutputKind
@@ -54,6 +57,7 @@ class PlannedOutput:
     height: int | None = None
     audio_codec: str | None = None
     duration_s: float | None = None
+    sounds: tuple[AudioStream, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -73,11 +77,11 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """What the command line is made of, decided. ``video_codec`` None: no picture is encoded."""
+    """What the command line is made of, decided. ``video_codec`` None: no picture is encoded. ``audio``: the main track first."""
 
     profile: Profile
     video: VideoStream | None
-    audio: AudioStream | None
+    audio: tuple[AudioStream, ...]
     video_codec: VideoCodec | None
     rungs: tuple[Rung, ...]
     fps: Fraction
@@ -125,10 +129,10 @@ class Plan:
 
 def decide(info: MediaInfo, profile: Profile) -> Encode:
     """What is made of this source. Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks."""
-    video, audio = info.video, info.main_audio
+    video = info.video
     if profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES} and video is None:
         raise _lacks(profile, "a video stream")
-    if profile.packaging is Packaging.AUDIO and audio is None:
+    if profile.packaging is Packaging.AUDIO and not info.audio:
         raise _lacks(profile, "a sound track")
     video_codec = _video_codec(profile, video)
     encoded: tuple[Rung, ...] = ()
@@ -139,7 +143,7 @@ def decide(info: MediaInfo, profile: Profile) -> Encode:
     return Encode(
         profile=profile,
         video=video,
-        audio=None if profile.packaging is Packaging.PICTURES else audio,
+        audio=_sounds(info, profile),
         video_codec=video_codec,
         rungs=encoded,
         fps=output_fps(video) if video is not None else Fraction(1),
@@ -155,7 +159,7 @@ def decide(info: MediaInfo, profile: Profile) -> Encode:
 
 def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedOutput, ...]:
     """The files in the order of the command line."""
-    video_s, audio_s = _length(info, encode.video), _length(info, encode.audio)
+    video_s = _length(info, encode.video)
     packaging, codec = encode.profile.packaging, encode.video_codec.value if encode.video_codec else ""
     found: list[PlannedOutput] = []
     if packaging is Packaging.CMAF:
@@ -164,16 +168,22 @@ def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedO
                           duration_s=video_s)
             for rung in encode.rungs
         ]  # fmt: skip
-        if encode.audio is not None:
-            found.append(PlannedOutput(OutputKind.CMAF_AUDIO, "audio", (out_dir / "audio.mp4",), "aac", duration_s=audio_s))
+        found += [
+            PlannedOutput(OutputKind.CMAF_AUDIO, name, (out_dir / f"{name}.mp4",), "aac", duration_s=_length(info, track),
+                          sounds=(track,))
+            for name, track in _named(encode.audio)
+        ]  # fmt: skip
     elif packaging is Packaging.PROGRESSIVE:
         found += [
             PlannedOutput(OutputKind.VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
-                          "aac" if encode.audio else None, _longest(info, encode))
+                          "aac" if encode.audio else None, _longest(info, encode), encode.audio)
             for rung in encode.rungs
         ]  # fmt: skip
     elif packaging is Packaging.AUDIO:
-        found.append(PlannedOutput(OutputKind.AUDIO, "audio", (out_dir / "audio.m4a",), "aac", duration_s=audio_s))
+        found.append(
+            PlannedOutput(OutputKind.AUDIO, "audio", (out_dir / "audio.m4a",), "aac", duration_s=_longest(info, encode),
+                          sounds=encode.audio)
+        )  # fmt: skip
     elif encode.remux is not None:
         found.append(_remuxed(encode, encode.remux, info, out_dir))
     if encode.poster_px is not None:
@@ -190,9 +200,7 @@ def declared_s(encode: Encode, info: MediaInfo) -> float | None:
     end nobody tells is taken to last as long as the file."""
     if not info.declares_duration:
         return None
-    packaging = encode.profile.packaging
-    sounds = info.audio if packaging is Packaging.COPY else (encode.audio,)
-    used = [*sounds, None if packaging is Packaging.AUDIO else encode.video]
+    used = [*encode.audio, None if encode.profile.packaging is Packaging.AUDIO else encode.video]
     ends = [stream.end_s for stream in used if stream is not None]
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(ends) else info.duration_s
@@ -214,12 +222,31 @@ def estimated_bytes(encode: Encode, info: MediaInfo) -> int:
         pictures += _PICTURE_BYTES * sprite.sheets + sprite.raw_bytes
     if encode.remux is not None:
         return round(info.size_bytes * _MUX_OVERHEAD)
-    sound_bps = encode.profile.audio_bitrate_bps if encode.audio else 0
+    wanted = encode.profile.audio_channels
+    sound_bps = sum(encode.profile.audio_bitrate_bps * max(2, kept_channels(track, wanted)) // 2 for track in encode.audio)
     sounds = len(encode.rungs) if encode.profile.packaging is Packaging.PROGRESSIVE else 1
     total_bps = sum(rung.maxrate_bps for rung in encode.rungs) + sounds * sound_bps
     if info.duration_s is None:
         return info.size_bytes * _UNKNOWN_DURATION_FACTOR + pictures
     return round(total_bps / 8 * info.duration_s * _MUX_OVERHEAD) + pictures
+
+
+def _sounds(info: MediaInfo, profile: Profile) -> tuple[AudioStream, ...]:
+    main = info.main_audio
+    match profile.packaging:
+        case _ if main is None:
+            return ()
+        case Packaging.PICTURES:
+            return ()
+        case Packaging.AUDIO:
+            return (main,)
+        case Packaging.COPY:
+            return info.audio
+    return (main, *(track for track in info.audio if track.index != main.index))[:_MOST_SOUNDS]
+
+
+def _named(tracks: tuple[AudioStream, ...]) -> list[tuple[str, AudioStream]]:
+    return [("audio" if number == 1 else f"audio-{number}", track) for number, track in enumerate(tracks, 1)]
 
 
 def _lacks(profile: Profile, what: str) -> RejectedError:
@@ -247,13 +274,15 @@ def _length(info: MediaInfo, stream: VideoStream | AudioStream | None) -> float 
 
 
 def _longest(info: MediaInfo, encode: Encode) -> float | None:
-    lengths = [_length(info, stream) for stream in (encode.video, encode.audio) if stream is not None]
+    lengths = [_length(info, track) for track in encode.audio]
+    if encode.video is not None and encode.profile.packaging is not Packaging.AUDIO:
+        lengths.append(_length(info, encode.video))
     known = [length for length in lengths if length is not None]
     return max(known) if len(known) == len(lengths) else None
 
 
 def _remuxed(encode: Encode, remux: Remux, info: MediaInfo, out_dir: Path) -> PlannedOutput:
-    video, audio, path = encode.video, encode.audio, out_dir / f"copy{remux.suffix}"
+    video, audio, path = encode.video, info.main_audio, out_dir / f"copy{remux.suffix}"
     if video is None:
         return PlannedOutput(OutputKind.AUDIO, "copy", (path,), audio.codec if audio else "", duration_s=_longest(info, encode))
     return PlannedOutput(

@@ -1,81 +1,185 @@
-"""HLS playlists (RFC 8216) written from the index of each track. DASH over the same segments: `core.dash`."""
+"""HLS playlists (RFC 8216bis) written from the index of each track. DASH over the same segments: `core.dash`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
 
 from vproc.core.fmp4 import Segment, TrackIndex
+from vproc.core.labels import TrackLabel, TrackRole, track_names
+from vproc.core.presentation import CaptionRendition, Presentation, Rendition
 
-_AUDIO_GROUP = "audio"
+_AUDIO_GROUP, _CAPTION_GROUP = "audio", "captions"
 _VERSION = 7
 """Fragmented MP4 in a media playlist (RFC 8216, section 7)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Rendition:
-    """A packaged track. The URIs are relative to the manifest that names them.
-
-    ``media_template`` is DASH's: ``run/v720/seg-$Number%05d$.m4s``, numbers from 1. ``language``: BCP 47, None if unknown.
-    """
-
-    name: str
-    index: TrackIndex
-    playlist_uri: str
-    init_uri: str
-    media_template: str
-    language: str | None = None
+# Apple's words for what a track does for those who hear or see little.
+_SOUND_CHARACTERISTICS = {
+    TrackRole.VISUAL_IMPAIRED: "public.accessibility.describes-video",
+    TrackRole.HEARING_IMPAIRED: "public.accessibility.enhances-speech-intelligibility",
+}
+_CAPTION_CHARACTERISTICS = {
+    TrackRole.HEARING_IMPAIRED: "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound",
+}
 
 
 def media_playlist(index: TrackIndex, uri_of: Callable[[int], str], init_uri: str) -> str:
     """The playlist of one track. ``uri_of(i)`` names segment ``i``, counted from 0."""
-    durations = [segment.duration / index.timescale for segment in index.segments]
-    lines = [
-        "#EXTM3U",
-        f"#EXT-X-VERSION:{_VERSION}",
-        f"#EXT-X-TARGETDURATION:{target_duration_s(index)}",
-        "#EXT-X-MEDIA-SEQUENCE:0",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-    ]
+    lines = _opening(target_duration_s(index))
     if index.independent:
         lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
     lines.append(f'#EXT-X-MAP:URI="{init_uri}"')
-    for number, duration_s in enumerate(durations):
-        lines += [f"#EXTINF:{duration_s:.6f},", uri_of(number)]
+    for number, segment in enumerate(index.segments):
+        lines += [_extinf(segment.duration / index.timescale), uri_of(number)]
+    return _closed(lines)
+
+
+def iframe_playlist(index: TrackIndex, uri_of: Callable[[int], str], init_uri: str) -> str:
+    """The key frames that segments begin with, for trick play (RFC 8216bis, 4.4.3.6): of each its fragment's header and the
+    first picture. A segment that begins with no key frame gives none, and the one before is shown for longer."""
+    lines: list[str] = []
+    shown: list[tuple[int, Segment, int]] = []
+    for number, segment in enumerate(index.segments):
+        if segment.starts_with_sync:
+            shown.append((number, segment, segment.duration))
+        elif shown:
+            first, key, duration = shown[-1]
+            shown[-1] = (first, key, duration + segment.duration)
+    longest_s = max((duration for _, _, duration in shown), default=0) / index.timescale
+    lines = [*_opening(_rounded_s(longest_s)), "#EXT-X-I-FRAMES-ONLY", f'#EXT-X-MAP:URI="{init_uri}"']
+    for number, segment, duration in shown:
+        lines += [_extinf(duration / index.timescale), f"#EXT-X-BYTERANGE:{segment.lead_bytes}@0", uri_of(number)]
+    return _closed(lines)
+
+
+def caption_playlist(duration_s: float, uri: str) -> str:
+    """The playlist of a WebVTT file: one segment as long as the film."""
+    return _closed([*_opening(_rounded_s(duration_s)), _extinf(duration_s), uri])
+
+
+def _opening(target_s: int) -> list[str]:
+    return [
+        "#EXTM3U", f"#EXT-X-VERSION:{_VERSION}", f"#EXT-X-TARGETDURATION:{target_s}", "#EXT-X-MEDIA-SEQUENCE:0",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+    ]  # fmt: skip
+
+
+def _extinf(duration_s: float) -> str:
+    return f"#EXTINF:{duration_s:.6f},"
+
+
+def _closed(lines: Iterable[str]) -> str:
     return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
 
 
 def target_duration_s(index: TrackIndex) -> int:
     """No segment, rounded to the nearest second, is longer (RFC 8216, 4.3.3.1)."""
-    return max(1, *(floor(segment.duration / index.timescale + 0.5) for segment in index.segments))
+    return _rounded_s(max(segment.duration for segment in index.segments) / index.timescale)
 
 
-def master_playlist(videos: Sequence[Rendition], audio: Rendition | None) -> str:
-    """The multivariant playlist: one variant for each video, in the order given, all with the one sound track."""
+def _rounded_s(duration_s: float) -> int:
+    return max(1, floor(duration_s + 0.5))
+
+
+def master_playlist(presentation: Presentation) -> str:
+    """The multivariant playlist: a variant for each video, in the order given, all with the same sounds and captions."""
+    videos, sounds, captions = presentation.videos, presentation.sounds, presentation.captions
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{_VERSION}"]
-    if all(video.index.independent for video in videos):
+    if all(track.index.independent for track in (*videos, *sounds)):
         lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
-    if audio is not None:
-        language = f',LANGUAGE="{audio.language}"' if audio.language else ""
-        lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_AUDIO_GROUP}",NAME="{audio.name}"{language},DEFAULT=YES,AUTOSELECT=YES,'
-            f'CHANNELS="{audio.index.channels}",URI="{audio.playlist_uri}"'
-        )
+    lines += [_media(attributes) for attributes in _sound_attributes(sounds)]
+    lines += [_media(attributes) for attributes in _caption_attributes(captions)]
     for video in videos:
-        tracks = [video.index, *([audio.index] if audio else [])]
-        attributes = [
-            f"BANDWIDTH={sum(map(peak_bps, tracks))}",
-            f"AVERAGE-BANDWIDTH={sum(map(average_bps, tracks))}",
-            f'CODECS="{",".join(track.codecs for track in tracks)}"',
-            f"RESOLUTION={video.index.width}x{video.index.height}",
-            f"FRAME-RATE={float(video.index.frame_rate):.3f}",
-            "VIDEO-RANGE=SDR",
-        ]
-        if audio is not None:
-            attributes.append(f'AUDIO="{_AUDIO_GROUP}"')
-        lines += ["#EXT-X-STREAM-INF:" + ",".join(attributes), video.playlist_uri]
+        lines += ["#EXT-X-STREAM-INF:" + ",".join(_variant_attributes(video, sounds, captions)), video.playlist_uri]
+    for video in videos:
+        if video.iframes_uri is not None:
+            rates = f"BANDWIDTH={iframe_peak_bps(video.index)}"
+            shown = ",".join([rates, f'CODECS="{video.index.codecs}"', *_picture_attributes(video)])
+            lines.append(f'#EXT-X-I-FRAME-STREAM-INF:{shown},URI="{video.iframes_uri}"')
     return "\n".join([*lines, ""])
+
+
+def _media(attributes: Iterable[str]) -> str:
+    return "#EXT-X-MEDIA:" + ",".join(attributes)
+
+
+def _variant_attributes(video: Rendition, sounds: Sequence[Rendition], captions: Sequence[CaptionRendition]) -> list[str]:
+    """Rates are of the video with the largest of the tracks that may go with it (RFC 8216bis, 4.4.6.2)."""
+    text_bps = max((track.bps for track in captions), default=0)
+    peak = peak_bps(video.index) + max((peak_bps(sound.index) for sound in sounds), default=0) + text_bps
+    average = average_bps(video.index) + max((average_bps(sound.index) for sound in sounds), default=0) + text_bps
+    codecs = dict.fromkeys([video.index.codecs, *(sound.index.codecs for sound in sounds)])
+    attributes = [
+        f"BANDWIDTH={peak}",
+        f"AVERAGE-BANDWIDTH={average}",
+        f'CODECS="{",".join(codecs)}"',
+        *_picture_attributes(video),
+        f"FRAME-RATE={float(video.index.frame_rate):.3f}",
+    ]
+    if sounds:
+        attributes.append(f'AUDIO="{_AUDIO_GROUP}"')
+    if captions:
+        attributes.append(f'SUBTITLES="{_CAPTION_GROUP}"')
+    # Whatever stands in the pictures themselves is offered as captions, or was not wanted.
+    return [*attributes, "CLOSED-CAPTIONS=NONE"]
+
+
+def _picture_attributes(video: Rendition) -> list[str]:
+    return [f"RESOLUTION={video.index.width}x{video.index.height}", f"VIDEO-RANGE={video.video_range}"]
+
+
+def _sound_attributes(sounds: Sequence[Rendition]) -> Iterable[list[str]]:
+    """The first is what is played where nobody chooses. What a player may choose by itself differs in language or purpose
+    (RFC 8216bis, 4.4.6.1.1), and comments are played to who asks for them."""
+    labels = [sound.label for sound in sounds]
+    told: set[tuple[str | None, str | None]] = set()
+    for number, (sound, name) in enumerate(zip(sounds, track_names(labels, otherwise=_AUDIO_GROUP), strict=True)):
+        label, purpose = sound.label, _characteristics(sound.label, _SOUND_CHARACTERISTICS)
+        automatic = number == 0 or (not label.has(TrackRole.COMMENT) and (label.tag, purpose) not in told)
+        told.add((label.tag, purpose))
+        yield [
+            *_group_attributes("AUDIO", _AUDIO_GROUP, name, label, default=number == 0, automatic=automatic),
+            *([f'CHARACTERISTICS="{purpose}"'] if purpose else []),
+            f'CHANNELS="{sound.index.channels}"',
+            f'URI="{sound.playlist_uri}"',
+        ]
+
+
+def _caption_attributes(captions: Sequence[CaptionRendition]) -> Iterable[list[str]]:
+    """None is shown unasked, unless the file wants one to be."""
+    labels = [track.label for track in captions]
+    wanted = next((number for number, label in enumerate(labels) if label.default), None)
+    told: set[tuple[str | None, str | None, bool]] = set()
+    for number, (track, name) in enumerate(zip(captions, track_names(labels, otherwise=_CAPTION_GROUP), strict=True)):
+        label, purpose = track.label, _characteristics(track.label, _CAPTION_CHARACTERISTICS)
+        forced = label.has(TrackRole.FORCED)
+        automatic = number == wanted or (not label.has(TrackRole.COMMENT) and (label.tag, purpose, forced) not in told)
+        told.add((label.tag, purpose, forced))
+        yield [
+            *_group_attributes("SUBTITLES", _CAPTION_GROUP, name, label, default=number == wanted, automatic=automatic),
+            f"FORCED={_yes(forced)}",
+            *([f'CHARACTERISTICS="{purpose}"'] if purpose else []),
+            f'URI="{track.playlist_uri}"',
+        ]
+
+
+def _group_attributes(kind: str, group: str, name: str, label: TrackLabel, *, default: bool, automatic: bool) -> list[str]:
+    return [
+        f"TYPE={kind}",
+        f'GROUP-ID="{group}"',
+        f'NAME="{name}"',
+        *([f'LANGUAGE="{label.tag}"'] if label.tag else []),
+        f"DEFAULT={_yes(default)}",
+        f"AUTOSELECT={_yes(automatic)}",
+    ]
+
+
+def _characteristics(label: TrackLabel, words: dict[TrackRole, str]) -> str | None:
+    return ",".join(word for role, word in words.items() if label.has(role)) or None
+
+
+def _yes(value: bool) -> str:
+    return "YES" if value else "NO"
 
 
 def average_bps(index: TrackIndex) -> int:
@@ -98,6 +202,11 @@ def peak_bps(index: TrackIndex) -> int:
             if ticks >= 0.5 * target:
                 peak = max(peak, bits / ticks)
     return max(ceil(peak * index.timescale), average_bps(index))
+
+
+def iframe_peak_bps(index: TrackIndex) -> int:
+    """The largest rate of a key frame over the time for which it is shown, rounded up."""
+    return max(ceil(segment.lead_bytes * 8 * index.timescale / segment.duration) for segment in index.segments)
 
 
 def segment_name(number: int) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from vproc.core.allowlist import file_url, input_options
 from vproc.core.container import Container
+from vproc.core.labels import TrackLabel, TrackRole, clean_title
+from vproc.core.languages import language_code
 from vproc.core.media import AudioStream, MediaInfo, OtherStream, VideoStream
 from vproc.errors import ErrorCode, JobError, RejectedError
 
@@ -23,8 +25,8 @@ _STREAM_ENTRIES = (
 _ENTRIES = (
     "format=format_name,start_time,duration,size,bit_rate"
     f":stream={_STREAM_ENTRIES}"
-    ":stream_disposition=default,attached_pic,timed_thumbnails,still_image"
-    ":stream_tags=language,DURATION"
+    f":stream_disposition=default,attached_pic,timed_thumbnails,still_image,{','.join(TrackRole)}"
+    ":stream_tags=language,title,DURATION"
     ":stream_side_data=rotation"
 )
 _MAX_S = 10**8
@@ -33,7 +35,6 @@ _MAX_SIDE = 2**16
 _MAX_CHANNELS = 64
 _MAX_STREAMS = 1000
 _WORD = re.compile(r"[A-Za-z0-9_.() :+/-]{1,64}")
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _CLOCK = re.compile(r"(\d{1,5}):(\d{2}):(\d{2}(?:\.\d{1,9})?)", re.ASCII)
 _DEPTH = re.compile(r"p0?(9|10|12|14|16)(le|be)?$")
 
@@ -154,18 +155,26 @@ def _audio(stream: Entry, start_s: float, duration_s: float | None) -> AudioStre
     channels, sample_rate = _int(stream.get("channels")), _int(stream.get("sample_rate"))
     if index is None or codec is None or not channels or channels > _MAX_CHANNELS or not sample_rate:
         return None
-    language = str(_entry(stream.get("tags")).get("language", "")).lower()
     return AudioStream(
         index=index,
         codec=codec,
         channels=channels,
         sample_rate=sample_rate,
-        language=language if _LANGUAGE.fullmatch(language) and language != "und" else None,
-        default=_flag(stream, "default"),
+        label=_label(stream),
         profile=_word(stream.get("profile")),
         bitrate_bps=_int(stream.get("bit_rate")),
         start_s=_offset(stream, start_s),
         end_s=_end(stream, start_s, duration_s),
+    )
+
+
+def _label(stream: Entry) -> TrackLabel:
+    tags = _entry(stream.get("tags"))
+    return TrackLabel(
+        language=language_code(tags.get("language")),
+        title=clean_title(tags.get("title")),
+        default=_flag(stream, "default"),
+        roles=frozenset(role for role in TrackRole if _flag(stream, role.value)),
     )
 
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vproc.core.closure import check_closure
 from vproc.core.dash import dash_manifest
+from vproc.core.description import describe, known
 from vproc.core.fmp4 import TrackIndex
+from vproc.core.labels import TrackLabel
 from vproc.core.manifest import MEDIA_TYPES, OutputKind
 from vproc.core.media import MediaInfo
 from vproc.core.plan import OutputKind as PlannedKind
 from vproc.core.plan import Plan, PlannedOutput
-from vproc.core.playlist import Rendition, average_bps, master_playlist, media_playlist, segment_name
+from vproc.core.playlist import average_bps, iframe_playlist, master_playlist, media_playlist, segment_name
+from vproc.core.presentation import TRICK_RUNGS, Presentation, Rendition
 from vproc.core.sprite import sprite_vtt
 from vproc.ports import FileSlice
 from vproc.workers.media import Verified, existing
@@ -79,7 +83,7 @@ def build_package(
     builder = _Builder(run_id, verified.probed, tracks)
     for output in plan.outputs:
         builder.add(output)
-    builder.add_manifests(info)
+    builder.add_manifests()
     if plan.sprite is not None:
         builder.add_sprite_vtt(lambda uri, sheets: sprite_vtt(plan.sprite, uri, sheets=sheets) if plan.sprite else "")
     builder.add_metadata({**metadata, "source": describe(info), "damaged": verified.verdict.damaged})
@@ -94,7 +98,9 @@ class _Builder:
         self._probed = probed
         self._tracks = tracks
         self._videos: list[Rendition] = []
-        self._audio: Rendition | None = None
+        self._sounds: list[Rendition] = []
+        self._playlists: dict[str, str] = {}
+        self._durations_s: dict[str, float] = {}
         self._sheets: list[str] = []
 
     def add(self, output: PlannedOutput) -> None:
@@ -134,41 +140,52 @@ class _Builder:
 
     def _add_track(self, output: PlannedOutput) -> None:
         """A fragmented file: its header, its segments, its playlist."""
-        folder = f"{output.rendition}/"
+        folder, label = f"{output.rendition}/", output.sounds[0].label if output.sounds else TrackLabel()
         track = self._tracks[output.rendition]
         index = track.index
         self.items += track.items
-        playlist = media_playlist(index, segment_name, "init.mp4").encode()
-        self._put(
+        self._put_playlist(
             OutputKind.HLS_MEDIA,
             f"{folder}playlist.m3u8",
-            playlist,
+            media_playlist(index, segment_name, "init.mp4"),
+            index.duration_s,
             name=output.rendition,
             codec=output.codec,
             width=output.width,
             height=output.height,
             bitrate_bps=average_bps(index),
             duration_s=round(index.shown_s, 3),
+            language=label.tag,
         )
         from_root = f"{self._run_id}/{folder}"
         rendition = Rendition(
-            output.rendition, index, f"{from_root}playlist.m3u8", f"{from_root}init.mp4", f"{from_root}seg-$Number%05d$.m4s"
-        )
-        if index.is_video:
-            self._videos.append(rendition)
-        else:
-            self._audio = rendition
+            output.rendition, index, f"{from_root}playlist.m3u8", f"{from_root}init.mp4", f"{from_root}seg-$Number%05d$.m4s",
+            label=label,
+        )  # fmt: skip
+        (self._videos if index.is_video else self._sounds).append(rendition)
 
-    def add_manifests(self, info: MediaInfo) -> None:
-        """HLS's and DASH's own, where there are tracks."""
+    def add_manifests(self) -> None:
+        """HLS's and DASH's own, where there are tracks; then all of them are read back."""
         if not self._videos:
             return
-        language = info.main_audio.language if info.main_audio else None
-        audio = self._audio
-        if audio is not None and language is not None:
-            audio = Rendition(audio.name, audio.index, audio.playlist_uri, audio.init_uri, audio.media_template, language)
-        self._entry(OutputKind.HLS, "master.m3u8", master_playlist(self._videos, audio).encode())
-        self._entry(OutputKind.DASH, "manifest.mpd", dash_manifest(self._videos, audio).encode())
+        shown = Presentation(
+            (*self._videos[:-TRICK_RUNGS], *map(self._with_key_frames, self._videos[-TRICK_RUNGS:])), tuple(self._sounds)
+        )
+        self._playlists |= {"master.m3u8": master_playlist(shown), "manifest.mpd": dash_manifest(shown)}
+        check_closure(self._playlists, {f"{self._run_id}/{item.path}": item.size_bytes for item in self.items}, self._durations_s)
+        self._entry(OutputKind.HLS, "master.m3u8", self._playlists["master.m3u8"].encode())
+        self._entry(OutputKind.DASH, "manifest.mpd", self._playlists["manifest.mpd"].encode())
+
+    def _with_key_frames(self, video: Rendition) -> Rendition:
+        path = f"{video.name}/iframes.m3u8"
+        text = iframe_playlist(video.index, segment_name, "init.mp4")
+        self._put_playlist(OutputKind.HLS_IFRAMES, path, text, video.index.duration_s, name=video.name)
+        return replace(video, iframes_uri=f"{self._run_id}/{path}")
+
+    def _put_playlist(self, kind: OutputKind, path: str, text: str, length_s: float, **facts: Any) -> None:
+        self._put(kind, path, text.encode(), **facts)
+        self._playlists[f"{self._run_id}/{path}"] = text
+        self._durations_s[f"{self._run_id}/{path}"] = length_s
 
     def add_sprite_vtt(self, write: Callable[[Callable[[int], str], int], str]) -> None:
         """The cues that point into the sheets."""
@@ -178,7 +195,7 @@ class _Builder:
     def add_metadata(self, document: dict[str, Any]) -> None:
         """What a program wants to know without asking the API."""
         renditions = [
-            {"kind": item.kind.value, "path": f"{self._run_id}/{item.path}", "bytes": item.size_bytes} | _known(item.facts)
+            {"kind": item.kind.value, "path": f"{self._run_id}/{item.path}", "bytes": item.size_bytes} | known(item.facts)
             for item in self.items
             if item.kind in {OutputKind.HLS_MEDIA, OutputKind.VIDEO, OutputKind.AUDIO}
         ]
@@ -193,45 +210,6 @@ class _Builder:
         self, kind: OutputKind, path: str, body: FileSlice | bytes, *, content_type: str | None = None, **facts: Any
     ) -> None:
         self.items.append(Item(kind, path, content_type or MEDIA_TYPES[kind], body, facts))
-
-
-def describe(info: MediaInfo) -> dict[str, Any]:
-    """A source in the words of ``metadata.json``."""
-    video, audio = info.video, info.main_audio
-    return _known(
-        {
-            "container": str(info.container),
-            "duration_s": info.duration_s,
-            "bytes": info.size_bytes,
-            "bitrate_bps": info.bitrate_bps,
-            "video": _known(
-                {
-                    "codec": video.codec,
-                    "width": video.display_width,
-                    "height": video.display_height,
-                    "fps": round(float(video.fps), 3) if video.fps else None,
-                    "rotation": video.rotation or None,
-                    "pix_fmt": video.pix_fmt,
-                }
-            )
-            if video
-            else None,
-            "audio": _known(
-                {
-                    "codec": audio.codec,
-                    "channels": audio.channels,
-                    "sample_rate": audio.sample_rate,
-                    "language": audio.language,
-                }
-            )
-            if audio
-            else None,
-        }
-    )
-
-
-def _known(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _whole(path: Path) -> FileSlice:
