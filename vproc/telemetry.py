@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from vproc.settings import LogFormat
+from vproc.usage import current_usage
 
 _JOB_BUCKETS = (1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200, 21600)
 _STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200)
@@ -86,7 +87,8 @@ class Metrics:
 
     @contextmanager
     def s3_request(self, operation: str) -> Iterator[None]:
-        """Count one request to the object store, by whether it raised."""
+        """Count one request to the object store, by whether it raised, and for the job that makes it."""
+        current_usage().s3_requests[operation] += 1
         try:
             yield
         except BaseException:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from vproc.aws.sqs import SqsQueue
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 from vproc.ports import Message
+from vproc.usage import metered
 
 
 class StubSqs:
@@ -116,3 +117,19 @@ async def test_any_detail_can_be_sent(detail: str) -> None:
     assert 1 <= len(sent) <= 1024
     assert sent.encode()
     assert sent.isprintable()
+
+
+async def test_every_request_is_counted_for_the_job() -> None:
+    """Those that the queue refuses too, and the second attempt at a letter that is too long."""
+    too_long = refused("InvalidParameterValue")
+    client = StubSqs({}, {}, refused("ReceiptHandleIsInvalid"), {}, too_long, {}, {"Attributes": {}}, {"Attributes": {}})
+    jobs = queue(client)
+    with metered() as usage:
+        await jobs.receive(max_messages=1, wait_s=1)
+        await jobs.extend("handle", timeout_s=30)
+        assert not await jobs.extend("stale", timeout_s=30)
+        await jobs.delete("handle")
+        await jobs.dead_letter(MESSAGE, code=ErrorCode.INTERNAL, detail="why")
+        await jobs.depths()
+    assert dict(usage.sqs_requests) == {"receive": 1, "extend": 2, "delete": 1, "send": 2, "attributes": 2}
+    assert len(client.calls) == usage.sqs_requests.total()

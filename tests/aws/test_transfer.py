@@ -33,6 +33,7 @@ from vproc.aws.s3 import S3Bucket
 from vproc.core.files import ObjectVersion
 from vproc.errors import ErrorCode, JobError, TransientError, UnavailableError
 from vproc.ports import FileSlice
+from vproc.usage import metered
 
 BODY = os.urandom(1000)
 
@@ -360,3 +361,30 @@ async def test_a_file_that_became_shorter_is_not_the_stores_fault(
     assert caught.value.code is ErrorCode.OUTPUT_INVALID
     assert len(store.actions("abort")) == parts
     assert "out" not in store.objects
+
+
+# --- what a job asked for --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_every_request_is_counted_for_the_job(
+    opened: tuple[FaultyS3, S3Bucket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abort: bool
+) -> None:
+    """The count is that of the requests which the store saw: ranges and their resumption, parts, the abort too."""
+    monkeypatch.setattr(transfer, "RANGE_BYTES", 300)
+    monkeypatch.setattr(transfer, "SINGLE_PUT_BYTES", 400)
+    store, bucket = opened
+    store.faults = {"get": [cut_body(100)], "complete": [ok_with_garbage] if abort else []}
+    with metered() as usage:
+        await bucket.download(version_of(store), tmp_path / "file")
+        part = FileSlice(tmp_path / "file", 0, 1000, hashlib.sha256(BODY).hexdigest())
+        if abort:
+            with pytest.raises(UnavailableError):
+                await bucket.put_file("out", part, content_type="video/mp4")
+        else:
+            await bucket.put_file("out", part, content_type="video/mp4")
+        await bucket.put("small", b"x", content_type="text/plain")
+        assert await bucket.head("nowhere") is None
+    expected = {"get": 5, "put": 1 + 3 + 1 + 1, "head": 1} | ({"delete": 1} if abort else {})
+    assert dict(usage.s3_requests) == expected
+    assert len(store.seen) == usage.s3_requests.total()

@@ -256,6 +256,8 @@ async def test_complete(catalog: SqlCatalog, given: Given, delete_raw: bool) -> 
     [attempt] = await catalog.attempts(lease.file_id)
     assert (attempt.outcome, attempt.error_code, attempt.run_id) == (Outcome.COMPLETED, None, lease.run_id)
     assert (attempt.stage_seconds, attempt.bytes_in, attempt.bytes_out) == (dict(FIGURES.stage_seconds), 1_000, 6_000_000_000)
+    assert (attempt.cpu_s, attempt.peak_memory_bytes, attempt.speed) == (38.25, 5_000_000_000, 1.5)
+    assert (attempt.s3_requests, attempt.sqs_requests) == (41, 3)
     assert attempt.ended_at == file.completed_at
     assert attempt.ended_at is not None
     assert file.processing_time_s is not None

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from importlib import import_module
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -28,7 +29,7 @@ from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, migrate, pending_migrat
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
-HEAD = ("0001",)
+HEAD = ("0001", "0002")
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
@@ -58,12 +59,47 @@ def test_a_new_step_is_written_and_runs(tmp_path: Path) -> None:
     """What alembic writes from our template is a module whose ``upgrade`` takes its operations as an argument."""
     steps = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, steps)
-    command.revision(Config(steps / "alembic.ini"), "what it brings", autogenerate=True, rev_id="0002")
-    assert (steps / "versions/v0002_what_it_brings.py").is_file()
+    command.revision(Config(steps / "alembic.ini"), "what it brings", autogenerate=True, rev_id="0003")
+    assert (steps / "versions/v0003_what_it_brings.py").is_file()
     engine = create_engine(f"sqlite:///{tmp_path / 'stepped.db'}")
     with engine.begin() as connection:
-        assert upgrade(connection, ScriptDirectory(steps)) == (*HEAD, "0002")
+        assert upgrade(connection, ScriptDirectory(steps)) == (*HEAD, "0003")
     engine.dispose()
+
+
+async def test_rows_of_the_first_schema_stand_after_all_steps(empty_url: str, tmp_path: Path) -> None:
+    """What an older vproc wrote is read, and it may go on writing beside a newer one: new columns are null."""
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("v000[2-9]*", "__pycache__"))
+    ids = uuid4(), uuid4()
+
+    def written(file_id: UUID) -> tuple[str, ...]:
+        """The statements of a vproc that knows the first schema only."""
+        file = (
+            "INSERT INTO files (file_id, owner, file_name, bucket, key, profile, status, metadata, progress, attempts, raw_state,"
+            " created_at, updated_at, cancel_requested, receipts) VALUES"
+            f" ('{file_id.hex}', 'ann', 'a', 'raw', 'k', 'abr', 'uploaded', '{{}}', 0, 1, 'kept', 1, 1, false, '{{}}')"
+        )
+        attempt = (
+            "INSERT INTO transactions (file_id, run_id, token, attempt, worker, started_at, outcome, counted, stage_seconds,"
+            f" bytes_in, bytes_out) VALUES ('{file_id.hex}', 'r', 't', 1, 'w', 1, 'retried', true, '{{}}', 7, 8)"
+        )
+        return file, attempt
+
+    async with connected(empty_url, migrating=True) as engine, Database(engine).write() as connection:
+        assert await connection.run_sync(upgrade, ScriptDirectory(first)) == HEAD[:1]
+        for statement in written(ids[0]):
+            await connection.exec_driver_sql(statement)
+    assert await migrate(empty_url) == HEAD[1:]
+    async with open_catalog(empty_url) as catalog:
+        async with catalog._database.write() as connection:
+            for statement in written(ids[1]):
+                await connection.exec_driver_sql(statement)
+        for file_id in ids:
+            file = await Given(catalog).read(file_id)
+            (attempt,) = await catalog.attempts(file_id)
+            assert (file.status, attempt.bytes_in, attempt.bytes_out) == (Status.UPLOADED, 7, 8)
+            assert (attempt.cpu_s, attempt.peak_memory_bytes, attempt.s3_requests, attempt.speed) == (None, None, None, None)
 
 
 async def test_migration_runs_once(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +127,7 @@ async def test_migration_that_waits_can_be_given_up(postgres: PostgresServer) ->
         with anyio.fail_after(30), anyio.move_on_after(0.5) as scope:
             await migrate(url)
         assert scope.cancelled_caught
-        assert await pending_migration(engine) == "0001"
+        assert await pending_migration(engine) == HEAD[-1]
     assert await migrate(url) == HEAD
 
 
@@ -122,11 +158,11 @@ async def test_sqlite_is_made_and_migrated_at_opening(tmp_path: Path) -> None:
 async def test_unmigrated_postgresql_names_the_command(postgres: PostgresServer) -> None:
     """There a person decides when to migrate."""
     url = postgres.url(postgres.create_database())
-    with pytest.raises(ConfigError, match="awaits migration 0001: run `vproc migrate`"):
+    with pytest.raises(ConfigError, match="awaits migration 0002: run `vproc migrate`"):
         async with open_catalog(url):
             raise AssertionError
     async with connected(url) as engine:
-        assert await pending_migration(engine) == "0001"
+        assert await pending_migration(engine) == HEAD[-1]
     await migrate(url)
     async with open_catalog(url) as catalog:
         await catalog.check()

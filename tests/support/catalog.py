@@ -15,7 +15,10 @@ from vproc.db.catalog import SqlCatalog
 from vproc.db.tables import metadata
 from vproc.errors import ErrorCode
 
-FIGURES = AttemptFigures({"download": 1.5, "encode": 20.0}, bytes_in=1_000, bytes_out=6_000_000_000)
+FIGURES = AttemptFigures(
+    {"download": 1.5, "encode": 20.0}, bytes_in=1_000, bytes_out=6_000_000_000, cpu_s=38.25, peak_memory_bytes=5_000_000_000,
+    s3_requests=41, sqs_requests=3, speed=1.5,
+)  # fmt: skip
 HOOK = "https://hooks.example/vproc"
 CORRUPT = FileError(ErrorCode.CORRUPT_MEDIA, "the index is damaged", retryable=False)
 CRASHED = FileError(ErrorCode.ENCODER_FAILED, "ffmpeg exited with 1", retryable=True)

@@ -14,6 +14,7 @@ import anyio
 from tests.support.faults import Faults, ManualClock, faulty
 from vproc.errors import ErrorCode
 from vproc.ports import Message, QueueDepth
+from vproc.usage import current_usage
 
 SQS_LONGEST_HOLD_S = 12 * 3600
 
@@ -69,6 +70,11 @@ class MemoryQueue(Faults):
         self._abandoned_until_s = float("-inf")
         if isinstance(clock, ManualClock):
             clock.listeners.append(self._wake)
+
+    async def begin(self, method: str) -> BaseException | None:
+        """Counted for the job too, as the adapter does."""
+        current_usage().sqs_requests[method] += 1
+        return await super().begin(method)
 
     @property
     def bodies(self) -> list[str]:

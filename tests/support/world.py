@@ -24,12 +24,13 @@ from vproc.core.manifest import Manifest, OutputKind, Source
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.telemetry import Metrics
 from vproc.workers.consumer import Consumer
+from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.jobs import JobRules, Jobs
 from vproc.workers.keeper import Progress
 from vproc.workers.package import Item, Package
-from vproc.workers.pipeline import Job, JobFigures, Pipeline
+from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.publisher import Publisher
 from vproc.workers.scratch import Scratch
 

@@ -16,8 +16,9 @@ from vproc.core.files import Outcome, RawState, Status
 from vproc.core.leases import ClaimState
 from vproc.errors import EncoderError, ErrorCode, RejectedError, TransientError, UnavailableError
 from vproc.ports import CODE_ATTRIBUTE
+from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
-from vproc.workers.pipeline import Job, JobFigures
+from vproc.workers.pipeline import Job
 
 
 def failing(error: Exception) -> Step:
@@ -43,10 +44,32 @@ async def test_an_upload_becomes_completed_outputs_and_nothing_is_left(tmp_path:
         (attempt,) = await world.catalog.attempts(FILE_ID)
         assert (attempt.outcome, attempt.bytes_in, attempt.bytes_out) == (Outcome.COMPLETED, 9, 20)
         assert attempt.stage_seconds.keys() >= {"publish", "finish"}
+        assert (attempt.cpu_s, attempt.peak_memory_bytes, attempt.speed) == (0, 0, None)
+        # All but the deletions of raw and message, which come after the row.
+        assert attempt.s3_requests == world.raw.calls["head"] + world.processed.calls.total()
+        assert attempt.sqs_requests == 0
         assert world.count("vproc_jobs_total", profile="abr", outcome="completed") == 1
         assert world.count("vproc_messages_total", outcome="completed") == 1
         assert world.woken == [None]
         await world.finished()
+
+
+async def test_each_job_of_a_message_has_figures_of_its_own(tmp_path: Path) -> None:
+    """Also the requests before its claim are its own; a heartbeat is the job's that it falls into."""
+    async with open_world(tmp_path) as world:
+        versions = [world.raw.upload(f"incoming/{name}.mp4", name.encode()) for name in ("one", "two")]
+        await world.handle_next()
+        await world.handle_next()
+        world.queue.put(json.dumps({"Records": [json.loads(s3_event(version))["Records"][0] for version in versions]}))
+        for version in versions:
+            world.raw.upload(version.key, b"again " + version.key.encode())
+        await world.handle_next()
+        page = await world.catalog.list(owner=None, status=None, limit=10, cursor=None)
+        used = [(await world.catalog.attempts(file.file_id))[0].s3_requests for file in page.files]
+        assert len(set(used)) == 1
+        assert len(used) == 4
+        assert used[0] is not None
+        assert 4 * used[0] == world.raw.calls["head"] + world.processed.calls.total()
 
 
 async def test_the_end_has_its_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,12 @@ from vproc.core.verify import Verdict
 from vproc.errors import EncoderError, ErrorCode, JobError, LeaseLostError, RejectedError, TransientError, UnavailableError
 from vproc.ports import Feed
 from vproc.telemetry import Metrics
+from vproc.usage import current_usage, metered
 from vproc.workers import source as source_module
+from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
-from vproc.workers.pipeline import Job, JobFigures, Pipeline
+from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.scratch import Scratch
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
@@ -222,6 +225,36 @@ async def test_its_figures_are_complete(bench: Bench) -> None:
     assert figures.bytes_in == len(SOURCE)
     assert figures.bytes_out == sum(output.bytes for output in manifest.outputs)
     assert bench.metrics.registry.get_sample_value("vproc_encode_speed_ratio_sum") == 5.0
+
+
+async def test_the_manifest_holds_a_receipt_of_all_up_to_its_own_commit(bench: Bench) -> None:
+    async def child() -> None:
+        current_usage().child_ended(cpu_s=1.5, peak_memory_bytes=700)
+
+    bench.tools.steps = {"probe": child, "encode": child}
+    with metered():
+        bench.figures = JobFigures()
+        manifest = await bench.run()
+    figures = bench.figures.values()
+    assert figures.s3_requests == bench.raw.calls.total() + bench.processed.calls.total()
+    assert (figures.cpu_s, figures.peak_memory_bytes, figures.sqs_requests) == (3.0, 700, 0)
+    receipt = manifest.receipt
+    assert receipt is not None
+    assert (receipt.cpu_s, receipt.peak_memory_bytes) == (3.0, 700)
+    assert (receipt.bytes_in, receipt.bytes_out) == (len(SOURCE), sum(output.bytes for output in manifest.outputs))
+    assert receipt.s3_requests == {"get": 1, "download": 1, "put_file": 1, "put": 1, "stat": 2}
+    assert receipt.sqs_requests == {}
+    assert receipt.wall_s >= sum(manifest.stages.values()) - 0.01
+    assert receipt.speed is not None
+    assert 10.0 / receipt.speed == pytest.approx(receipt.wall_s, abs=0.001)
+
+
+async def test_a_manifest_without_a_receipt_is_read(bench: Bench) -> None:
+    """Those of earlier versions have none."""
+    await bench.run()
+    body = json.loads(bench.processed.body(manifest_key(FILE_ID)))
+    del body["receipt"]
+    assert Manifest.from_json(json.dumps(body).encode()).receipt is None
 
 
 async def test_progress_goes_through_the_stages_and_never_backwards(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from tests.support.children import MIB, children, descriptors, gone, limits, stub, until
 from vproc.errors import LeaseLostError, UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
+from vproc.usage import metered
 from vproc.workers.process import STDOUT_LIMIT_BYTES, directory_bytes, run_process
 
 
@@ -62,6 +63,27 @@ async def test_cpu_time_is_the_childs_own_and_memory_is_not_the_daemons(tmp_path
     # Well above this process's own peak, which may be large by now: below that a child's is only sampled.
     large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 * 5 // 4 + 64 * MIB
     assert large <= (await run(stub("allocate", large), tmp_path)).peak_memory_bytes < large + 64 * MIB
+
+
+async def test_what_a_child_used_is_counted_for_the_job_however_it_ends(tmp_path: Path) -> None:
+    """It ends by itself, by a limit, by a cancel, by what its listener raises: the sum is of all."""
+
+    def listener(line: str) -> bool:
+        raise LeaseLostError("not ours")
+
+    with metered() as usage:
+        first = await run(stub("spin", 0.2), tmp_path)
+        assert (usage.cpu_s, usage.peak_memory_bytes) == (first.cpu_s, first.peak_memory_bytes)
+        second = await run(stub("spin", 9), tmp_path, limits(wall_s=0.5))
+        assert usage.cpu_s == pytest.approx(first.cpu_s + second.cpu_s)
+        with anyio.move_on_after(0.5):
+            await run(stub("spin", 9), tmp_path)
+        cancelled = usage.cpu_s - first.cpu_s - second.cpu_s
+        assert cancelled > 0.05
+        with pytest.raises(LeaseLostError):
+            await run(stub("exit", 0), tmp_path, on_line=listener)
+        assert usage.cpu_s > first.cpu_s + second.cpu_s + cancelled
+        assert usage.peak_memory_bytes >= max(first.peak_memory_bytes, second.peak_memory_bytes)
 
 
 async def test_over_its_wall_time_a_child_that_obeys_ends_itself(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from vproc.aws.errors import STALE_HANDLE_CODES, TOO_LONG_CODES, code_of, translated
 from vproc.errors import ConfigError, ErrorCode, UnavailableError
 from vproc.ports import CODE_ATTRIBUTE, Message, QueueDepth
+from vproc.usage import current_usage
 
 DETAIL_ATTRIBUTE = "vproc-detail"
 FILE_ID_ATTRIBUTE = "vproc-file-id"
@@ -34,7 +35,7 @@ class SqsQueue:
     async def receive(self, *, max_messages: int, wait_s: int) -> list[Message]:
         """Long poll."""
         asked_at = monotonic()
-        with translated("receive from the queue"):
+        with _request("receive", "receive from the queue"):
             answer = await self._poll.receive_message(
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=min(10, max_messages),
@@ -47,7 +48,7 @@ class SqsQueue:
 
     async def extend(self, receipt_handle: str, *, timeout_s: int) -> bool:
         """Keep a message invisible; False where the handle no longer holds."""
-        with translated("extend a message's visibility"):
+        with _request("extend", "extend a message's visibility"):
             try:
                 await self._control.change_message_visibility(
                     QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=timeout_s
@@ -64,7 +65,7 @@ class SqsQueue:
 
     async def delete(self, receipt_handle: str) -> None:
         """Acknowledge."""
-        with translated("delete a message"):
+        with _request("delete", "delete a message"):
             try:
                 await self._control.delete_message(QueueUrl=self._queue_url, ReceiptHandle=receipt_handle)
             except ClientError as error:
@@ -73,7 +74,7 @@ class SqsQueue:
 
     async def send(self, body: str) -> None:
         """Put a message of our own in the queue."""
-        with translated("send to the queue"):
+        with _request("send", "send to the queue"):
             await self._control.send_message(QueueUrl=self._queue_url, MessageBody=body)
 
     async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file_id: UUID | None = None) -> None:
@@ -84,7 +85,7 @@ class SqsQueue:
         attributes = {CODE_ATTRIBUTE: code.value, DETAIL_ATTRIBUTE: _sendable(detail), MESSAGE_ID_ATTRIBUTE: message.message_id}
         if file_id is not None:
             attributes[FILE_ID_ATTRIBUTE] = str(file_id)
-        with translated("send to the dead-letter queue"):
+        with _request("send", "send to the dead-letter queue"):
             try:
                 await self._control.send_message(
                     QueueUrl=self._dlq_url,
@@ -95,6 +96,7 @@ class SqsQueue:
                 if code_of(error) not in TOO_LONG_CODES:
                     raise
                 # The body alone fills a message. Without its reason it still fits; with it, it would be tried for ever.
+                current_usage().sqs_requests["send"] += 1
                 await self._control.send_message(QueueUrl=self._dlq_url, MessageBody=message.body)
 
     async def depths(self) -> dict[str, QueueDepth]:
@@ -106,7 +108,7 @@ class SqsQueue:
 
     async def _depth(self, queue_url: str) -> QueueDepth:
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
-        with translated("read the queue's depth"):
+        with _request("attributes", "read the queue's depth"):
             answer = await self._control.get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(names))
         told = answer.get("Attributes", {})
         return QueueDepth(*(int(told.get(name, 0)) for name in names))
@@ -138,6 +140,14 @@ async def resolve_dlq_url(control: Any, queue_url: str, configured: str | None) 
         with _wrong_at_start("VPROC_DLQ_URL", f"{arn} of the redrive policy"):
             found = await control.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
     return str(found["QueueUrl"])
+
+
+@contextmanager
+def _request(operation: str, action: str) -> Iterator[None]:
+    """Around one request: counted for the job that makes it, its errors ours."""
+    current_usage().sqs_requests[operation] += 1
+    with translated(action):
+        yield
 
 
 @contextmanager

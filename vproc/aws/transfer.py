@@ -203,7 +203,7 @@ class Upload:
                 )
         except BaseException:
             # Whatever comes of it, what is raised is why the upload failed; the bucket's lifecycle aborts what is left.
-            with anyio.move_on_after(10, shield=True), suppress(Exception):
+            with anyio.move_on_after(10, shield=True), suppress(Exception), self._metrics.s3_request("delete"):
                 await self._client.abort_multipart_upload(**self._target, UploadId=upload_id)
             raise
         digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)

@@ -131,7 +131,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One row of ``transactions``: one processing attempt. ``run_id`` names its output prefix; times in seconds by stage."""
+    """One row of ``transactions``: one processing attempt. ``run_id`` names its output prefix; times in seconds by stage. What it
+    used is None of an attempt whose process died, or that an earlier version made."""
 
     file_id: UUID
     run_id: str
@@ -145,3 +146,8 @@ class Attempt:
     stage_seconds: dict[str, float]
     bytes_in: int
     bytes_out: int
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    s3_requests: int | None = None
+    sqs_requests: int | None = None
+    speed: float | None = None

@@ -83,11 +83,17 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFigures:
-    """What an attempt took, for its row in ``transactions``."""
+    """What an attempt took, for its row in ``transactions``. ``speed``: seconds of source in a second of the attempt, None where
+    nothing was encoded."""
 
     stage_seconds: Mapping[str, float]
     bytes_in: int = 0
     bytes_out: int = 0
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    s3_requests: int | None = None
+    sqs_requests: int | None = None
+    speed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,20 @@ class Source(_Model):
     height: int | None = None
 
 
+class Receipt(_Model):
+    """What the run took, up to the commit. ``cpu_s`` and ``peak_memory_bytes`` are of ffmpeg and ffprobe: processor seconds of
+    all of them, memory of the largest. Requests are counted by operation. ``speed``: seconds of source in one of ``wall_s``."""
+
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    bytes_in: int
+    bytes_out: int
+    s3_requests: dict[str, int]
+    sqs_requests: dict[str, int]
+    speed: float | None = None
+
+
 class Manifest(_Model):
     """What stands for a file, and how it came to be. ``stages`` holds seconds by stage up to the commit."""
 
@@ -112,6 +126,7 @@ class Manifest(_Model):
     damaged: bool = False
     target_codec: str | None = None
     stages: dict[str, float] = Field(default_factory=dict)
+    receipt: Receipt | None = None
     tools: dict[str, str] = Field(default_factory=dict)
     command_sha256: str | None = None
     outputs: tuple[Output, ...]

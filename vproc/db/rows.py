@@ -103,6 +103,11 @@ def attempt_from(row: RowMapping) -> Attempt:
         stage_seconds=row["stage_seconds"],
         bytes_in=row["bytes_in"],
         bytes_out=row["bytes_out"],
+        cpu_s=row["cpu_s"],
+        peak_memory_bytes=row["peak_memory_bytes"],
+        s3_requests=row["s3_requests"],
+        sqs_requests=row["sqs_requests"],
+        speed=row["speed"],
     )
 
 
@@ -156,6 +161,11 @@ async def close_attempt(
             stage_seconds=dict(figures.stage_seconds),
             bytes_in=figures.bytes_in,
             bytes_out=figures.bytes_out,
+            cpu_s=figures.cpu_s,
+            peak_memory_bytes=figures.peak_memory_bytes,
+            s3_requests=figures.s3_requests,
+            sqs_requests=figures.sqs_requests,
+            speed=figures.speed,
         )
         .returning(transactions)
     )

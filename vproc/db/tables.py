@@ -97,6 +97,9 @@ files = Table(
     Column("lease_expires_at", Double()),
     Column("cancel_requested", Boolean(), nullable=False, default=False),
     Column("receipts", JSON(), nullable=False, default=dict),
+    # How fast the job goes and how long it still takes, as its holder last said; null where nobody works on it.
+    Column("speed", Double()),
+    Column("eta_s", Double()),
     Index("ix_files_created_at_file_id", "created_at", "file_id"),
     Index("ix_files_owner_created_at_file_id", "owner", "created_at", "file_id"),
     # hash: a B-tree refuses what is longer than 2.7 kB, and a message may name any key
@@ -136,6 +139,11 @@ transactions = Table(
     Column("bytes_in", BigInteger(), nullable=False, default=0),
     Column("bytes_out", BigInteger(), nullable=False, default=0),
     Column("swept_at", Double()),
+    Column("cpu_s", Double()),
+    Column("peak_memory_bytes", BigInteger()),
+    Column("s3_requests", Integer()),
+    Column("sqs_requests", Integer()),
+    Column("speed", Double()),
     UniqueConstraint("file_id", "run_id"),
     Index(
         "ix_transactions_unswept",

@@ -35,9 +35,11 @@ from vproc.errors import (
 from vproc.ports import CODE_ATTRIBUTE, Catalog, Message, ObjectStore, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.usage import metered
+from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.keeper import Keeper, Progress
-from vproc.workers.pipeline import Job, JobFigures, Pipeline
+from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.settlement import Settlement, settle
 
 FINISH_WITHIN_S = 30.0
@@ -114,7 +116,10 @@ class Jobs:
     async def _work_through(self, message: Message, keeper: Keeper) -> list[Settlement]:
         try:
             envelope = parse_message(message.body, raw_bucket=self._raw.bucket)
-            settlements = [await self._process(work, message, keeper) for work in envelope.work]
+            settlements = []
+            for work in envelope.work:
+                with metered():
+                    settlements.append(await self._process(work, message, keeper))
         except InvalidMessageError as error:
             await self._queue.dead_letter(message, code=error.code, detail=error.detail)
             log.warning("message_invalid", detail=error.detail)
@@ -371,5 +376,10 @@ class Jobs:
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
             bytes_in=figures.bytes_in,
             bytes_out=figures.bytes_out,
+            cpu_s=round(figures.usage.cpu_s, 3),
+            peak_memory_bytes=figures.usage.peak_memory_bytes,
+            s3_requests=figures.usage.s3_requests.total(),
+            sqs_requests=figures.usage.sqs_requests.total(),
+            speed=figures.speed,
         )
         self._on_job_ended()

@@ -8,13 +8,11 @@ encoded again: the job goes on from there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from uuid import UUID
 
 import anyio.to_thread
@@ -24,7 +22,6 @@ from vproc import __version__
 from vproc.core.command import make_plan
 from vproc.core.files import File, ObjectVersion, Stage
 from vproc.core.keys import manifest_key, run_prefix
-from vproc.core.leases import AttemptFigures
 from vproc.core.manifest import Manifest
 from vproc.core.manifest import Source as ManifestSource
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
@@ -35,6 +32,7 @@ from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.workers.figures import JobFigures
 from vproc.workers.follow import Follower
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
@@ -77,28 +75,6 @@ class Job:
     version: ObjectVersion
     run_id: str
     confirm: Callable[[], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class JobFigures:
-    """What the attempt took so far."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    bytes_in: int = 0
-    bytes_out: int = 0
-
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
-        """Add the time of the block to the stage, also when it raises."""
-        begun = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage.value] = self.seconds.get(stage.value, 0.0) + perf_counter() - begun
-
-    def values(self) -> AttemptFigures:
-        """The figures as the catalog keeps them."""
-        return AttemptFigures(dict(self.seconds), self.bytes_in, self.bytes_out)
 
 
 class Pipeline:
@@ -160,6 +136,7 @@ class Pipeline:
             tasks.start_soon(self._download, source, figures)
             layout, info = await self._look(source, directory, progress, figures)
             check_limits(info, self._limits)
+            figures.media_s = info.duration_s or 0.0
             tools = self._tools.fit(needs_of(info, profile))
             made = await self._make(_Work(job, source, layout, info, profile, tools, directory, progress, figures))
             with figures.stage(Stage.PUBLISH):
@@ -296,6 +273,7 @@ class Pipeline:
             damaged=made.verified.verdict.damaged,
             target_codec=made.plan.target_codec,
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
+            receipt=figures.receipt(),
             tools={"vproc": __version__, "ffmpeg": made.ffmpeg},
             command_sha256=_fingerprint(made.plan),
             outputs=outputs,

@@ -22,6 +22,7 @@ from anyio import CancelScope, create_task_group, current_time, move_on_after, s
 
 from vproc.errors import UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
+from vproc.usage import current_usage
 from vproc.workers.pipes import Drain, Stdin, pipe_in, pipe_out
 from vproc.workers.streams import LineSplitter, Tail
 
@@ -69,6 +70,7 @@ class _Child:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], fds: ExitStack, *, fed: bool = False) -> None:
         self.usage: resource.struct_rusage | None = None
         self.returncode: int | None = None
+        self.seen_peak_bytes = 0
         # exec accounts the peak of the memory it leaves behind to the child, and before exec that memory is ours.
         self.inherited_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         with ExitStack() as ours:
@@ -119,6 +121,18 @@ class _Child:
         """Take the exit code and what it used. Only after it exited."""
         _, status, self.usage = os.wait4(self.pid, 0)
         self.returncode = os.waitstatus_to_exitcode(status)
+        current_usage().child_ended(cpu_s=self.cpu_s, peak_memory_bytes=self.peak_memory_bytes)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time; 0 before `reap`."""
+        return self.usage.ru_utime + self.usage.ru_stime if self.usage else 0.0
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The largest resident size, as far as it can be told from what it inherited."""
+        peak = self.usage.ru_maxrss * 1024 if self.usage else 0
+        return peak if peak > self.inherited_peak_bytes * _PEAK_MARGIN else self.seen_peak_bytes or peak
 
     async def group_gone(self) -> None:
         """Return when nothing is left of the group, killed before: members are reaped by whoever inherits them, which is us
@@ -173,7 +187,6 @@ class _Run:
         self._awaiting = CancelScope()
         self._reason: StopReason | None = None
         self._failure: Exception | None = None
-        self._seen_peak_bytes = 0
         self._stdout = bytearray()
         self._lines = LineSplitter(self._hear)
         self._stderr = Tail(STDERR_KEPT_BYTES)
@@ -226,14 +239,13 @@ class _Run:
         if self._reason is None:
             # What it wrote since the last look.
             await to_thread.run_sync(self._weigh, 0)
-        peak = child.usage.ru_maxrss * 1024
         return ProcessResult(
             returncode=child.returncode,
             stdout=bytes(self._stdout),
             stderr=self._stderr.text(),
             wall_s=current_time() - self._begun,
-            cpu_s=child.usage.ru_utime + child.usage.ru_stime,
-            peak_memory_bytes=peak if peak > child.inherited_peak_bytes * _PEAK_MARGIN else self._seen_peak_bytes or peak,
+            cpu_s=child.cpu_s,
+            peak_memory_bytes=child.peak_memory_bytes,
             stopped=self._reason,
         )
 
@@ -281,7 +293,7 @@ class _Run:
 
     def _look(self) -> None:
         """In a thread: how much the directory holds and how much memory the child has used so far."""
-        self._seen_peak_bytes = max(self._seen_peak_bytes, _peak_memory_bytes(self._child.pid))
+        self._child.seen_peak_bytes = max(self._child.seen_peak_bytes, _peak_memory_bytes(self._child.pid))
         self._weigh(_unlinked_bytes(self._child.pid))
 
     def _weigh(self, unlinked_bytes: int) -> None:
