@@ -126,6 +126,18 @@ _CLIPS = {
     "one.mkv": "-i {silent.mp4} -frames:v 1 -c copy",
     "live.webm": "-i {vp9.webm} -c copy -live 1",
     "gop10.mp4": _made(_TEST, 6, f"{_X264} -g 300 {_AAC}"),
+    "conforming.mp4": _made(
+        _TEST, 9, "-c:v libx264 -preset ultrafast -profile:v high -b:v 600k -maxrate 700k -bufsize 700k -bf 2 -g 60"
+        f" -keyint_min 60 -sc_threshold 0 -pix_fmt yuv420p {_AAC}"
+    ),
+    "conforming-cuts.mp4": _made(
+        _MANDEL, 9, "-c:v libx264 -preset ultrafast -profile:v high -crf 36 -maxrate 2500k -bufsize 2500k -bf 2 -x264-params"
+        f" keyint=200:min-keyint=10:force-cfr=1 -force_key_frames 0,0.7,2.5,3.1,6,7.5 -pix_fmt yuv420p {_AAC}", size="1280x720"
+    ),
+    "recovery-points.mp4": _made(
+        _TEST, 6, "-c:v libx264 -preset ultrafast -profile:v high -b:v 600k -maxrate 700k -bufsize 700k -bf 0 -x264-params"
+        f" keyint=60:min-keyint=60:scenecut=0:intra-refresh=1 -pix_fmt yuv420p {_AAC}"
+    ),
     "flash.mp4": (
         "-f lavfi -i color=black:s=640x360:r=30:d=3,drawbox=c=white:t=fill:enable='between(t\\,1\\,1.2)'"
         " -f lavfi -i aevalsrc=if(between(t\\,1\\,1.2)\\,sin(2*PI*1000*t)\\,0):s=48000:d=3"
@@ -233,7 +245,7 @@ def _encoded(name: str, profile: str, tools: Tools) -> Encoded:
     return encode(clip(name), profile, out_dir)
 
 
-GRID = KeyGrid(4, 4)
+GRID = KeyGrid(4, 2)
 
 
 def index(path: Path, grid: KeyGrid = GRID) -> TrackIndex:

@@ -15,7 +15,9 @@ from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.hardware import SOFTWARE_ENCODERS
 from vproc.core.ladder import Rung
 from vproc.core.media import MediaInfo, MediaLimits
+from vproc.core.movie import SampleTable
 from vproc.core.plan import (
+    OLDEST,
     Encode,
     OutputKind,
     Plan,
@@ -59,14 +61,17 @@ def make_plan(
     limits: MediaLimits,
     threads: int | None = None,
     piped: bool = False,
+    table: SampleTable | None = None,
+    generation: int = OLDEST,
 ) -> Plan:
     """Everything about one encode. Paths are absolute. ``threads``: for the decoder and for each encoder; None lets them choose.
-    ``piped``: the source comes by standard input, from its start to its end.
+    ``piped``: the source comes by standard input, from its start to its end. ``table``: the index of its samples, without which
+    the top rung is never a copy. ``generation``: ffmpeg's major version.
 
     The same threads and the same ffmpeg give the same bytes. Raises `RejectedError` where the profile takes a stream that
     the source lacks, or no container takes what ``copy`` would keep.
     """
-    encode = decide(info, profile)
+    encode = decide(info, profile, table, generation=generation)
     outputs = outputs_of(encode, info, out_dir)
     argv = [
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
@@ -75,12 +80,13 @@ def make_plan(
         *_source_options(encode, info, limits, threads, piped),
         "-i", PIPE_URL if piped else file_url(source),
     ]  # fmt: skip
-    if encode.rungs or encode.poster_px:
-        argv += ["-filter_complex", video_graph(encode, watch=not encode.rungs)]
-    if encode.poster_px and not encode.rungs:
+    if encode.encoded or encode.poster_px:
+        argv += ["-filter_complex", video_graph(encode, watch=not encode.encoded)]
+    if encode.poster_px and not encode.encoded:
         # First, since ffmpeg counts the frames of its first video output.
         argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
-    for output in outputs:
+    # A copy is far ahead of everything else: told first, it would be the progress.
+    for output in sorted(outputs, key=lambda output: output.copied):
         argv += _output_options(output, encode, info, threads)
     sheets = next((output for output in outputs if output.kind is OutputKind.SPRITE), None)
     return Plan(
@@ -92,6 +98,8 @@ def make_plan(
         limit_s=limits.max_duration_s,
         grid=encode.grid,
         piped=piped,
+        copied=encode.copied.name if encode.copied else None,
+        copy_refused=encode.copy_refused,
         fps=encode.fps if encode.rungs or encode.poster_px else None,
         keyframes_only=encode.keyframes_only,
         sprite=encode.sprite,
@@ -145,6 +153,8 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
             return _thumbs_options(output, encode.sprite.count if encode.sprite else 0)
         case _ if encode.remux is not None:
             return _copied(output, encode.remux.muxer, info)
+        case OutputKind.CMAF_VIDEO if output.copied and encode.video is not None:
+            options = ["-map", f"0:{encode.video.index}", "-c:v", "copy", *_CMAF_VIDEO]
         case OutputKind.CMAF_VIDEO:
             rung = next(rung for rung in encode.rungs if rung.name == output.rendition)
             options = [*_video(rung, encode, threads), *_CMAF_VIDEO]

@@ -20,7 +20,7 @@ def video_graph(encode: Encode, *, watch: bool) -> str:
     video = encode.video
     if video is None:
         raise ValueError("a graph takes a video stream")
-    branches = [(rung.name, _rung_chain(rung, video)) for rung in encode.rungs]
+    branches = [(rung.name, _rung_chain(rung, video)) for rung in encode.encoded]
     if encode.poster_px is not None:
         branches.append(("poster", _poster_chain(encode, video)))
     if encode.sprite is not None:
@@ -48,7 +48,7 @@ def _head(encode: Encode, video: VideoStream) -> list[str]:
         # Where the codec flags each frame, only those so flagged; elsewhere the container's word holds for all.
         flagged = video.codec in {"h264", "hevc", "mpeg2video", "vc1"}
         filters.append(f"bwdif=mode=send_frame:deint={'interlaced' if flagged else 'all'}")
-    if encode.rungs:
+    if encode.encoded:
         # A constant rate from time zero: a late first frame is shown from the start, so that the tracks begin together.
         filters.append(f"fps=fps={encode.fps}:start_time=0")
     return filters

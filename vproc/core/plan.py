@@ -10,15 +10,21 @@ from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
+from vproc.core.conform import CopyChoice, choose_copy
+from vproc.core.encoders import kept_grid
 from vproc.core.grid import KeyGrid
+from vproc.core.hardware import SOFTWARE_ENCODERS
 from vproc.core.ladder import Rung, even_within, output_fps, rungs
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
+from vproc.core.movie import SampleTable
 from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.core.remux import Remux, choose_container
 from vproc.core.sound import kept_channels
 from vproc.core.sprite import SpritePlan, plan_sprite
 from vproc.errors import ErrorCode, RejectedError
 
+OLDEST = 4
+"""The oldest major version of ffmpeg that the command lines hold for."""
 _POSTER_SHORT_SIDE_PX = 720
 _POSTER_AT_S = 3.0
 _PICTURE_BYTES = 2_000_000
@@ -46,7 +52,7 @@ class PlannedOutput:
     """One output and what it must turn out to be. ``rendition`` names it: ``v720``, ``audio``, ``poster``.
 
     ``paths`` is one file but for a sprite of several sheets. ``codec`` is ffprobe's name. ``duration_s`` is None where the
-    source does not tell it. ``sounds`` are the source's tracks that are in it, in its order.
+    source does not tell it. ``sounds`` are the source's tracks that are in it, in its order. ``copied``: the source's own stream.
     """
 
     kind: OutputKind
@@ -58,6 +64,7 @@ class PlannedOutput:
     audio_codec: str | None = None
     duration_s: float | None = None
     sounds: tuple[AudioStream, ...] = ()
+    copied: bool = False
 
     @property
     def path(self) -> Path:
@@ -77,7 +84,8 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """What the command line is made of, decided. ``video_codec`` None: no picture is encoded. ``audio``: the main track first."""
+    """What the command line is made of, decided. ``video_codec`` None: no picture is encoded. ``audio``: the main track first.
+    ``copied``: the rung that is the source's own stream; ``copy_refused``: why there is none, where the profile wants one."""
 
     profile: Profile
     video: VideoStream | None
@@ -91,6 +99,13 @@ class Encode:
     remux: Remux | None
     keyframes_only: bool
     grid: KeyGrid
+    copied: Rung | None = None
+    copy_refused: str | None = None
+
+    @property
+    def encoded(self) -> tuple[Rung, ...]:
+        """The rungs without the one that is copied."""
+        return tuple(rung for rung in self.rungs if rung is not self.copied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,7 @@ class Plan:
     the files together. ``fps`` is the rate of the first video output, for `ProgressParser`. ``keyframes_only``: how far the
     output came is known no better than the source's key frames are apart.
     ``grid``: where the tracks are cut into segments. ``piped``: the source comes by standard input.
+    ``copied`` names the rendition that is the source's own stream; ``copy_refused`` is as `Encode`'s.
 
     With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
     sheets of them; ``thumbs`` is of no use after it.
@@ -115,6 +131,8 @@ class Plan:
     limit_s: float
     grid: KeyGrid = field(default_factory=lambda: KeyGrid(4, 4))
     piped: bool = False
+    copied: str | None = None
+    copy_refused: str | None = None
     fps: Fraction | None = None
     keyframes_only: bool = False
     sprite: SpritePlan | None = None
@@ -124,11 +142,12 @@ class Plan:
     @property
     def daring(self) -> bool:
         """It takes a fast path, which a plain encode of the whole file does without."""
-        return self.piped
+        return self.piped or self.copied is not None
 
 
-def decide(info: MediaInfo, profile: Profile) -> Encode:
-    """What is made of this source. Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks."""
+def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, *, generation: int = OLDEST) -> Encode:
+    """What is made of this source. ``table``: its index of samples, where the top rung may be a copy. ``generation`` is ffmpeg's
+    major version. Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks."""
     video = info.video
     if profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES} and video is None:
         raise _lacks(profile, "a video stream")
@@ -138,6 +157,14 @@ def decide(info: MediaInfo, profile: Profile) -> Encode:
     encoded: tuple[Rung, ...] = ()
     if video is not None and video_codec is not None:
         encoded = rungs(video.display_width, video.display_height, profile, codec=video_codec)
+    fps = output_fps(video) if video is not None else Fraction(1)
+    # Only what is cut into segments gains by short ones at the start.
+    first_s = profile.first_segment_s if profile.packaging is Packaging.CMAF else profile.segment_s
+    grid, copy = KeyGrid(profile.segment_s, first_s), CopyChoice()
+    if video_codec is not None:
+        grid = kept_grid(SOFTWARE_ENCODERS[video_codec], grid, generation=generation)
+    if video is not None and encoded:
+        copy = choose_copy(video, profile, encoded[0], fps, grid, table)
     duration_s = (video.end_s if video else None) or info.duration_s
     shown = video is not None and profile.pictures
     return Encode(
@@ -146,14 +173,16 @@ def decide(info: MediaInfo, profile: Profile) -> Encode:
         audio=_sounds(info, profile),
         video_codec=video_codec,
         rungs=encoded,
-        fps=output_fps(video) if video is not None else Fraction(1),
+        fps=fps,
         poster_px=_poster_px(video) if video is not None and shown else None,
         poster_at_s=_POSTER_AT_S if duration_s is None else min(_POSTER_AT_S, duration_s / 4),
         sprite=plan_sprite(video.display_width, video.display_height, duration_s) if video is not None and shown else None,
         remux=choose_container(info) if profile.packaging is Packaging.COPY else None,
         # Ten minutes: thumbnails are six seconds and more apart then, about as far as key frames are.
         keyframes_only=profile.packaging is Packaging.PICTURES and (duration_s or 0) >= 600,  # noqa: PLR2004
-        grid=KeyGrid(profile.segment_s, profile.segment_s),
+        grid=copy.grid or grid,
+        copied=encoded[0] if copy.grid else None,
+        copy_refused=copy.reason,
     )
 
 
@@ -165,7 +194,7 @@ def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedO
     if packaging is Packaging.CMAF:
         found += [
             PlannedOutput(OutputKind.CMAF_VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
-                          duration_s=video_s)
+                          duration_s=video_s, copied=rung is encode.copied)
             for rung in encode.rungs
         ]  # fmt: skip
         found += [

@@ -16,6 +16,8 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
+from vproc.core.boxes import box_at
+from vproc.core.conform import begins_with_idr
 from vproc.core.fmp4 import Segment, TrackIndex, TrackWalk
 from vproc.core.grid import KeyGrid, joined, segmented
 from vproc.core.manifest import OutputKind
@@ -25,6 +27,8 @@ from vproc.errors import ErrorCode, TransientError
 from vproc.workers.package import CutTrack, Item, slice_of
 
 LOOK_EVERY_S = 0.1
+_ENOUGH_BYTES = 256 * 1024
+"""Of a fragment: its tables, and of its first sample what stands before the picture."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Track:
         if walk is None:
             raise TransientError(ErrorCode.OUTPUT_INVALID, f"the output {self.output.rendition} was not written")
         whole = walk.finish(size)
+        for fragment in walk.fragments[self._taken :]:
+            self._check(fragment)
         news = self._header(walk)
         self.index = segmented(whole, self.grid)
         known = {(item.body.offset, item.body.size_bytes): item for item in self.items if not isinstance(item.body, bytes)}
@@ -108,12 +114,20 @@ class Track:
             return []
         for fragment in walk.fragments[self._taken :]:
             self._taken += 1
+            self._check(fragment)
             if self._open is not None and self._begins(header, self._open, fragment.start):
                 news.append(self._close(header, self._open))
             self._open = fragment if self._open is None else joined(self._open, fragment)
             if self._begins(header, self._open, self._open.start + self._open.duration):
                 news.append(self._close(header, self._open))
         return news
+
+    def _check(self, fragment: Segment) -> None:
+        """A copied stream's index may call a picture a key frame that needs those before it: no player could begin there."""
+        if not self.output.copied:
+            return
+        if not begins_with_idr(_first_sample(self._read(fragment.offset, min(fragment.lead_bytes, _ENOUGH_BYTES)))):
+            raise TransientError(ErrorCode.OUTPUT_INVALID, "the copied stream has a key frame that is none")
 
     def _begins(self, header: TrackIndex, segment: Segment, at: int) -> bool:
         return self.grid.begins(Fraction(segment.start, header.timescale), Fraction(at, header.timescale))
@@ -160,6 +174,17 @@ class Follower:
         with anyio.CancelScope(shield=True):  # what was found is found once
             for item in await anyio.to_thread.run_sync(look):
                 self._on_item(item)
+
+
+def _first_sample(fragment: bytes) -> bytes:
+    """What is given of a fragment's first sample."""
+    offset = 0
+    while offset < len(fragment):
+        box = box_at(fragment[offset : offset + 16], offset, 1 << 63)
+        if box.kind == "mdat":
+            return fragment[offset + box.header :]
+        offset = box.end
+    return b""
 
 
 def _media_type(*, is_video: bool) -> str:

@@ -25,6 +25,7 @@ from vproc.core.keys import manifest_key, run_prefix
 from vproc.core.manifest import Manifest
 from vproc.core.manifest import Source as ManifestSource
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
+from vproc.core.movie import SampleTable, read_video
 from vproc.core.needs import needs_of
 from vproc.core.plan import Plan
 from vproc.core.profile import BUILTIN_PROFILES, Profile, get_profile
@@ -138,7 +139,8 @@ class Pipeline:
             check_limits(info, self._limits)
             figures.media_s = info.duration_s or 0.0
             tools = self._tools.fit(needs_of(info, profile))
-            made = await self._make(_Work(job, source, layout, info, profile, tools, directory, progress, figures))
+            table = await _sample_table(layout, info, profile)
+            made = await self._make(_Work(job, source, layout, info, profile, table, tools, directory, progress, figures))
             with figures.stage(Stage.PUBLISH):
                 return await self._publish(made, job, info, progress, figures)
 
@@ -201,6 +203,8 @@ class Pipeline:
             out_dir=out,
             limits=self._limits,
             piped=not plainly and not work.source.whole and work.layout.feed is not None,
+            table=None if plainly else work.table,
+            generation=work.tools.capabilities.generation,
         )
 
     async def _attempt(self, plan: Plan, work: _Work) -> _Made:
@@ -295,6 +299,7 @@ class _Work:
     layout: Layout
     info: MediaInfo
     profile: Profile
+    table: SampleTable | None
     tools: MediaTools
     directory: Path
     progress: Progress
@@ -310,6 +315,13 @@ class _Made:
     verified: Verified
     sending: Sending
     ffmpeg: str
+
+
+async def _sample_table(layout: Layout, info: MediaInfo, profile: Profile) -> SampleTable | None:
+    """The index of the video's samples, where there is one and it is asked for: of hours of film it takes a second to read."""
+    if layout.moov is None or info.video is None or not profile.copy_top_rung:
+        return None
+    return await anyio.to_thread.run_sync(read_video, layout.moov, info.video.index)
 
 
 def _described(version: ObjectVersion, info: MediaInfo) -> ManifestSource:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -108,9 +108,10 @@ class Source:
         file, as early as that is. Raises `RejectedError` for what is no media."""
         await self.until(HEAD_BYTES)
         container = sniff(await self._read(0, HEAD_BYTES))
-        layout = Layout(container)
-        if self.size_bytes >= STREAM_FROM_BYTES:
-            layout = await self._lay_out(container)
+        if self.size_bytes < STREAM_FROM_BYTES:
+            await self.until_whole()
+            return replace(await self._lay_out(container), feed=None)
+        layout = await self._lay_out(container)
         if layout.feed is None:
             await self.until_whole()
         else:
@@ -121,7 +122,7 @@ class Source:
         match container:
             case Container.MOV:
                 return await self._lay_out_movie()
-            case Container.MATROSKA | Container.MPEGTS:
+            case Container.MATROSKA | Container.MPEGTS if not self._whole:
                 start = max(0, self.size_bytes - TAIL_BYTES)
                 await self._store.fetch(self._version, self.path, start=start, end=self.size_bytes)
                 return Layout(container, Pieces((Extent(0, self.size_bytes),)), None, PROBE_BYTES[container])
