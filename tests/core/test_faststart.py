@@ -50,7 +50,7 @@ def fed(data: bytes) -> bytes:
 
 def offsets(data: bytes) -> tuple[int, ...]:
     stbl = child(child(data, "moov"), "trak", "mdia", "minf", "stbl")
-    return chunk_offsets(dict(children(stbl)))
+    return tuple(chunk_offsets(dict(children(stbl))))
 
 
 def kinds(data: bytes) -> list[str]:

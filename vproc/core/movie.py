@@ -8,6 +8,7 @@ decoded like any other. Fragmented movies keep their samples elsewhere: `core.fm
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,10 +112,10 @@ def _read(moov: bytes, stream: int) -> SampleTable:
     if len(entries) != 1:
         raise malformed(f"{len(entries)} sample entries")
     sizes = _sizes(tables)
-    deltas = list(_runs(_table(tables, "stts"), len(sizes), least=0))
+    deltas = array("q", _runs(_table(tables, "stts"), len(sizes), least=0))
     times = _presented(deltas, tables)
     keys = _keys(tables, len(sizes))
-    before = list(accumulate(sizes, initial=0))
+    before = array("q", accumulate(sizes, initial=0))
     shift, whole = _edits(moov, track, timescale, first=min(times), last=max(times))
     return SampleTable(
         track_id=_number(tkhd, 20 if _long(tkhd) else 12),
@@ -126,7 +127,7 @@ def _read(moov: bytes, stream: int) -> SampleTable:
         keyframes=tuple(times[key] + shift for key in keys),
         keyframe_offsets=_offsets(tables, keys, before),
         gop_bytes=tuple(before[after] - before[key] for key, after in pairwise((*keys, len(sizes)))),
-        constant_rate=_constant_rate(sorted(times), timescale),
+        constant_rate=_constant_rate(array("q", sorted(times)), timescale),
         closed_gops="stps" not in tables and _closed(times, keys),
         whole=whole,
     )
@@ -149,13 +150,13 @@ def _sizes(tables: Mapping[str, bytes]) -> Sequence[int]:
     return packed if bits == 8 else [half for byte in packed for half in (byte >> 4, byte & 15)][:count]  # noqa: PLR2004
 
 
-def _presented(deltas: Sequence[int], tables: Mapping[str, bytes]) -> list[int]:
+def _presented(deltas: Sequence[int], tables: Mapping[str, bytes]) -> Sequence[int]:
     """When each sample is shown, in the order of decoding, before any edit."""
     decoded = accumulate(chain((0,), deltas))
     if "ctts" not in tables:
-        return list(decoded)[:-1]
+        return array("q", decoded)[:-1]
     # Version 0 is unsigned by the standard, but QuickTime writes negative ones with it; ffmpeg reads them signed too.
-    return list(map(add, decoded, _runs(tables["ctts"], len(deltas))))
+    return array("q", map(add, decoded, _runs(tables["ctts"], len(deltas))))
 
 
 def _keys(tables: Mapping[str, bytes], samples: int) -> Sequence[int]:
@@ -177,7 +178,7 @@ def _offsets(tables: Mapping[str, bytes], keys: Sequence[int], before: Sequence[
     lengths = list(map(sub, (*firsts[1:], len(chunks) + 1), firsts))
     if firsts[0] != 1 or min(lengths) < 1 or sum(map(mul, each, lengths)) != len(before) - 1:
         raise malformed("chunks that are not those of its samples")
-    samples = list(accumulate(chain.from_iterable(map(repeat, each, lengths)), initial=0))
+    samples = array("q", accumulate(chain.from_iterable(map(repeat, each, lengths)), initial=0))
     found = []
     for key in keys:
         chunk = bisect_right(samples, key) - 1
@@ -185,7 +186,7 @@ def _offsets(tables: Mapping[str, bytes], keys: Sequence[int], before: Sequence[
     return tuple(found)
 
 
-def chunk_offsets(tables: Mapping[str, bytes]) -> tuple[int, ...]:
+def chunk_offsets(tables: Mapping[str, bytes]) -> Sequence[int]:
     """Where a track's chunks begin, by its ``stco`` or ``co64``. Raises `TransientError` ``output_invalid`` without one."""
     if "stco" in tables:
         return _numbers(tables["stco"], 8, _count(tables["stco"], MOST_CHUNKS))
@@ -229,8 +230,8 @@ def edit_list(track: bytes) -> list[tuple[int, int, int]]:
 
 
 def _closed(times: Sequence[int], keys: Sequence[int]) -> bool:
-    earliest_after = list(accumulate(reversed(times), min))
-    latest_before = list(accumulate(times, max))
+    earliest_after = array("q", accumulate(reversed(times), min))
+    latest_before = array("q", accumulate(times, max))
     return all(
         earliest_after[-1 - key] == times[key] and (not key or latest_before[key - 1] < times[key]) for key in keys
     )  # fmt: skip
@@ -288,7 +289,9 @@ def _number(data: bytes, at: int) -> int:
     return _numbers(data, at, 1)[0]
 
 
-def _numbers(data: bytes, at: int, count: int, *, width: int = 4) -> tuple[int, ...]:
+def _numbers(data: bytes, at: int, count: int, *, width: int = 4) -> Sequence[int]:
+    """Kept as machine numbers: those of hours of film would take tens of megabytes as objects."""
     if len(data) < at + count * width:
         raise malformed("a table that is cut short")
-    return struct.unpack_from(f">{count}{'Q' if width == 8 else 'I'}", data, at)  # noqa: PLR2004 - bytes
+    letter = "Q" if width == 8 else "I"  # noqa: PLR2004 - bytes
+    return array(letter, struct.unpack_from(f">{count}{letter}", data, at))
