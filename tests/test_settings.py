@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from vproc.core.profile import BUILTIN_PROFILES
 from vproc.errors import ConfigError
-from vproc.settings import AuthMode, LogFormat, Role, SandboxMode, Settings, load_settings, read_profiles, variable_of
+from vproc.settings import (
+    AuthMode,
+    LogFormat,
+    Role,
+    SandboxMode,
+    Settings,
+    load_partial_settings,
+    load_settings,
+    read_profiles,
+    variable_of,
+)
 
 REQUIRED = {
     "VPROC_RAW_BUCKET": "raw-bucket",
@@ -296,3 +306,65 @@ def test_a_profiles_file_that_cannot_be_read_is_named(tmp_path: Path, content: b
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=f"VPROC_PROFILES_FILE: .*{reason}"):
         read_profiles(file)
+
+
+# --- as far as they are right ------------------------------------------------------------------------------------------
+
+
+def test_right_settings_are_whole(required: pytest.MonkeyPatch) -> None:
+    known = load_partial_settings()
+    assert (known.settings, known.faults, known.unknown) == (load_settings(), (), frozenset())
+
+
+def test_each_fault_is_told_and_the_other_settings_are_kept(required: pytest.MonkeyPatch) -> None:
+    required.delenv("VPROC_RAW_BUCKET")
+    required.setenv("VPROC_PORT", "http")
+    required.setenv("VPROC_ROLES", "api,cook")
+    required.setenv("VPROC_MAX_ATTEMPTS", "7")
+    known = load_partial_settings()
+    assert known.faults == (
+        "VPROC_RAW_BUCKET: not set, and required",
+        "VPROC_PORT: takes a whole number (got 'http')",
+        "VPROC_ROLES: takes 'api' or 'worker' (got 'cook')",
+    )
+    assert known.unknown == {"raw_bucket", "port", "roles"}
+    assert (known.settings.port, known.settings.roles, known.settings.max_attempts) == (8080, frozenset(Role), 7)
+    assert known.settings.processed_bucket == "processed-bucket"
+
+
+def test_with_nothing_set_all_that_is_required_is_unknown() -> None:
+    known = load_partial_settings()
+    assert known.unknown == {"raw_bucket", "processed_bucket", "queue_url"}
+    assert len(known.faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault", "unknown"),
+    [
+        ({"VPROC_PROCESSED_BUCKET": "raw-bucket"}, "VPROC_PROCESSED_BUCKET takes another bucket", {"processed_bucket"}),
+        ({"VPROC_HOST": "0.0.0.0"}, "VPROC_AUTH has no default beyond loopback", {"auth"}),
+    ],
+)
+def test_settings_that_do_not_go_together_are_a_fault_of_the_one_that_is_named(
+    required: pytest.MonkeyPatch, changes: dict[str, str], fault: str, unknown: set[str]
+) -> None:
+    for name, value in changes.items():
+        required.setenv(name, value)
+    known = load_partial_settings()
+    assert known.unknown == unknown
+    assert [line.startswith(fault) for line in known.faults] == [True]
+
+
+@pytest.mark.parametrize(("text", "words"), [(None, "no file at"), ("not = = toml", "is not TOML")])
+def test_a_broken_file_of_settings_is_left_out(
+    required: pytest.MonkeyPatch, text: str | None, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.toml"
+    if text is not None:
+        path.write_text(text)
+    required.setenv("VPROC_CONFIG", str(path))
+    known = load_partial_settings()
+    (fault,) = known.faults
+    assert fault.startswith("VPROC_CONFIG: ")
+    assert words in fault
+    assert (known.settings.raw_bucket, known.unknown) == ("raw-bucket", frozenset())

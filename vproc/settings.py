@@ -8,7 +8,9 @@ which botocore does not read.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -227,6 +229,51 @@ def load_settings(**overrides: Any) -> Settings:
     except ValueError as error:
         raise ConfigError(f"VPROC_CONFIG: {path} is not TOML: {error}") from None
     return settings
+
+
+# Of no use, and in the form that is asked for: for a look at the other settings while these are missing.
+_PLACEHOLDERS = {"raw_bucket": "not-set-raw", "processed_bucket": "not-set-processed", "queue_url": "http://not.set/"}
+
+
+@dataclass(frozen=True, slots=True)
+class PartialSettings:
+    """Settings of which some may be wrong. ``faults``: a line for each; the fields named in ``unknown`` hold their default, or
+    something of no use where there is none."""
+
+    settings: Settings
+    faults: tuple[str, ...]
+    unknown: frozenset[str]
+
+
+def load_partial_settings() -> PartialSettings:
+    """Read the settings as far as they are right. A TOML file that is missing or broken is left out, for the rest of this
+    process. Raises `ConfigError` where a setting is wrong whatever stands for it."""
+    faults: list[str] = []
+    replaced: dict[str, Any] = {}
+    path = os.environ.get("VPROC_CONFIG")
+    if path and not Path(path).is_file():
+        faults.append(f"VPROC_CONFIG: no file at {path}")
+        del os.environ["VPROC_CONFIG"]
+    while True:
+        try:
+            return PartialSettings(Settings(**replaced), tuple(faults), frozenset(replaced))
+        except ValidationError as error:
+            for entry in error.errors(include_url=False):
+                faults.append(_fault(dict(entry)))
+                name = _field_at_fault(faults[-1])
+                if name in replaced:
+                    raise ConfigError(*faults) from None
+                default = Settings.model_fields[name].get_default(call_default_factory=True)
+                replaced[name] = AuthMode.NONE if name == "auth" else _PLACEHOLDERS.get(name, default)
+        except ValueError as error:
+            faults.append(f"VPROC_CONFIG: {path} is not TOML: {error}")
+            del os.environ["VPROC_CONFIG"]
+
+
+def _field_at_fault(fault: str) -> str:
+    """The field whose variable a fault begins with."""
+    variable = re.split(r"\W", fault, maxsplit=1)[0]
+    return next(name for name in Settings.model_fields if variable_of(name) == variable)
 
 
 def _fault(entry: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     shown = run("--help").stdout
     for name in (
         *("serve", "dev", "demo", "submit", "status", "list", "watch", "cancel", "retry", "download", "migrate"),
-        *("config", "profiles", "healthcheck", "version"),
+        *("config", "doctor", "profiles", "healthcheck", "version"),
     ):
         assert f"\n  {name} " in shown
     assert "..." not in shown.partition("Commands:")[2]

@@ -25,7 +25,7 @@ from vproc.core.files import Status
 from vproc.db.catalog import open_catalog
 from vproc.db.clock import database_time
 from vproc.db.engine import Database, build_engine, connected
-from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, migrate, pending_migration, upgrade
+from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, awaited_migration, migrate, pending_migration, upgrade
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
@@ -166,6 +166,23 @@ async def test_unmigrated_postgresql_names_the_command(postgres: PostgresServer)
     await migrate(url)
     async with open_catalog(url) as catalog:
         await catalog.check()
+
+
+async def test_what_a_database_awaits_is_told_without_changing_it(empty_url: str, database: str) -> None:
+    """Nothing once it is migrated; of an SQLite file that is not there nothing is made."""
+    assert await awaited_migration(empty_url) == (None if database == "sqlite" else HEAD[-1])
+    if database == "sqlite":
+        path = anyio.Path(str(make_url(empty_url).database))
+        assert not await path.exists()
+        await path.touch()
+        assert await awaited_migration(empty_url) == HEAD[-1]
+    await migrate(empty_url)
+    assert await awaited_migration(empty_url) is None
+
+
+async def test_a_file_that_cannot_be_made_is_a_wrong_setting_before_it_is_tried(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the directory .*/none does not exist"):
+        await awaited_migration(f"sqlite+aiosqlite:///{tmp_path}/none/vproc.db")
 
 
 async def test_postgresql_clock_is_the_servers(postgres: PostgresServer, migrated_postgres: str) -> None:

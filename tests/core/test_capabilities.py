@@ -212,14 +212,15 @@ def test_a_build_without_what_every_daemon_needs_is_unfit(changes: dict[str, fro
         ({"encoders": able().encoders - {"libsvtav1"}}, "libsvtav1", "profiles that make AV1 are refused"),
         ({"ten_bit": frozenset()}, "libx265 of ten bits", "10-bit HEVC are refused"),
         ({"codecs": able().codecs - {"av1"}}, "a decoder of av1", "sources in av1 are refused"),
-        ({"codecs": able().codecs - {"png"}}, "a decoder of png", "nothing"),
-        ({"filters": REQUIRED_FILTERS}, "zscale", "nothing: HDR is tone-mapped"),
+        ({"codecs": able().codecs - {"png"}}, "a decoder of png", "PNG cover art is passed over"),
+        ({"filters": REQUIRED_FILTERS}, "zscale", "HDR is tone-mapped by lut3d"),
     ],
 )
 def test_each_lack_is_named_with_what_follows(changes: dict[str, frozenset[str]], name: str, words: str) -> None:
     (lack,) = lacks(able(**changes))
     assert lack.name == name
     assert words in lack.consequence
+    assert lack.harmless is ("refused" not in words)
 
 
 def test_an_encoder_that_is_not_there_is_not_told_again_for_its_ten_bits() -> None:

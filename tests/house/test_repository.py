@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from shutil import which
 
 import pytest
 from packaging.requirements import Requirement
@@ -102,6 +104,39 @@ def test_the_scripts_are_programs(script: str) -> None:
     assert text.startswith("#!/usr/bin/env bash\n")
     assert "\nset -eu\n" in text
     assert subprocess.run(["bash", "-n", str(file)], check=False, capture_output=True).stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("goal", "kernel", "machine", "asked"),
+    [
+        ("demo", "Linux", "x86_64", False),
+        ("demo", "Linux", "aarch64", False),
+        ("demo", "Linux", "riscv64", True),
+        ("demo", "Darwin", "arm64", True),
+        ("test", "Linux", "x86_64", True),
+    ],
+)
+def test_set_up_asks_for_ffmpeg_only_where_the_python_package_brings_none(
+    goal: str, kernel: str, machine: str, asked: bool, tmp_path: Path
+) -> None:
+    """On a machine that has none. The tests want the system's beside it."""
+    for program in ("bash", "env", "dirname", "mkdir", "sort"):
+        (tmp_path / program).symlink_to(which(program) or program)
+    (tmp_path / "uname").write_text(f"#!/bin/sh\n[ $1 = -s ] && echo {kernel} || echo {machine}\n")
+    (tmp_path / "uname").chmod(0o755)
+    argv = [str(ROOT / "scripts" / "setup"), goal, "--list"]
+    environment = {"PATH": str(tmp_path), "PYTHON": sys.executable}
+    listed = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment)
+    assert listed.stderr == ""
+    assert ("ffmpeg" in listed.stdout.split()) is asked
+    assert ("chromium" in listed.stdout.split()) is (goal == "test")
+
+
+@pytest.mark.parametrize("words", [[], ["demon"], ["demo", "--now"]])
+def test_set_up_refuses_words_that_it_does_not_know(words: list[str]) -> None:
+    refused = subprocess.run([str(ROOT / "scripts" / "setup"), *words], check=False, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "usage: scripts/setup demo|test [--list]" in refused.stderr
 
 
 def test_make_without_a_goal_lists_every_goal() -> None:

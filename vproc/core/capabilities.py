@@ -97,10 +97,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Something that a build has not, and what follows: a sentence for an operator."""
+    """Something that a build has not, and what follows, for an operator. ``harmless``: no job is refused for it."""
 
     name: str
     consequence: str
+    harmless: bool = False
 
 
 def read_capabilities(told: Mapping[str, str]) -> Capabilities | None:
@@ -183,7 +184,7 @@ def lacks(capabilities: Capabilities) -> tuple[Lack, ...]:
         if not capabilities.decodes(codec)
     ]
     if not capabilities.decodes("png"):
-        found.append(Lack("a decoder of png", "nothing: PNG cover art is passed over"))
+        found.append(Lack("a decoder of png", "PNG cover art is passed over", harmless=True))
     if not capabilities.has_filter("zscale"):
-        found.append(Lack("zscale", "nothing: HDR is tone-mapped by vproc's own table and lut3d"))
+        found.append(Lack("zscale", "HDR is tone-mapped by lut3d all the same", harmless=True))
     return tuple(found)

@@ -143,7 +143,7 @@ async def connected(url: str, *, migrating: bool = False) -> AsyncIterator[Async
     sqlite = engine.dialect.name == "sqlite"
     try:
         if sqlite:
-            await to_thread.run_sync(_check_path, Path(str(engine.url.database)))
+            await to_thread.run_sync(check_path, Path(str(engine.url.database)))
         with start_errors(engine.url):
             async with Database(engine).read() as connection:
                 # SQLite opens a file that is none of its own, and says so when it reads the schema
@@ -154,7 +154,8 @@ async def connected(url: str, *, migrating: bool = False) -> AsyncIterator[Async
             await engine.dispose()
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Raise `ConfigError` where no SQLite file can lie."""
     if path.is_dir():
         raise ConfigError(f"{VARIABLE}: {path} is a directory; it takes a file")
     if not path.parent.is_dir():

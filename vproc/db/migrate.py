@@ -7,22 +7,22 @@ new step (see there).
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path as SyncPath
 
 import structlog
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import ScriptDirectory
-from anyio import to_thread
+from anyio import Path, to_thread
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from vproc.db.engine import VARIABLE, Database, connected, start_errors
+from vproc.db.engine import VARIABLE, Database, build_engine, check_path, connected, start_errors
 from vproc.errors import ConfigError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = SyncPath(__file__).parent / "migrations"
 
 # Any number that no other program's lock in the same database is likely to have.
 _ADVISORY_LOCK = 0x7670726F63  # "vproc"
@@ -55,6 +55,18 @@ async def pending_migration(engine: AsyncEngine) -> str | None:
     head = scripts.get_current_head()
     known = {script.revision for script in scripts.walk_revisions()}
     return head if current is None or (current in known and current != head) else None
+
+
+async def awaited_migration(url: str) -> str | None:
+    """The version that the database at ``url`` awaits; None when it has it. Changes nothing: an SQLite file that is not there is
+    not made, and awaits nothing. Raises `ConfigError` and `DependencyError`."""
+    engine_url = build_engine(url).url
+    if engine_url.drivername == "sqlite+aiosqlite" and not await Path(str(engine_url.database)).exists():
+        await to_thread.run_sync(check_path, SyncPath(str(engine_url.database)))
+        return None
+    async with connected(url) as engine:
+        with start_errors(engine.url):
+            return await pending_migration(engine)
 
 
 async def prepare_schema(engine: AsyncEngine) -> None:

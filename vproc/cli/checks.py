@@ -1,0 +1,278 @@
+"""What `vproc doctor` looks at, each as a finding: a level, a sentence, a remedy. Nothing is changed but what a start of the
+daemon would change too. A check that cannot be made because a setting is missing is left out: that setting has its own failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from prometheus_client import CollectorRegistry
+
+from vproc.aws.s3 import S3Bucket
+from vproc.aws.session import AwsClients, open_clients
+from vproc.aws.sqs import SqsQueue, resolve_dlq_url
+from vproc.core.capabilities import lacks
+from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
+from vproc.core.needs import needs_of_profile, unavailable
+from vproc.core.profile import BUILTIN_PROFILES, Profile
+from vproc.db.migrate import awaited_migration
+from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
+from vproc.settings import PartialSettings, Role, Settings, read_profiles
+from vproc.telemetry import Metrics
+from vproc.workers.confinement import Confinement, Layer
+from vproc.workers.ffmpeg import ToolPair, find_pairs, with_trials
+from vproc.workers.intake import LEAST_FREE_BYTES
+from vproc.workers.runners import LocalRunner
+from vproc.workers.sandbox import graphics_devices, probe_sandbox
+from vproc.workers.scratch import open_scratch
+
+_WITHIN_S = 10.0
+_LITTLE_BYTES = 5 * 1024**3
+"""Of scratch: less than many a source with its outputs."""
+_GIB = 1024**3
+_REACH = "make it, or correct the setting, the network or the role's rights"
+_INSTALL = "pip install 'vproc[ffmpeg]', or apt-get install ffmpeg"
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. ``remedy`` is None where there is nothing to do."""
+
+    check: str
+    level: Level
+    detail: str
+    remedy: str | None = None
+
+
+Tell = Callable[[Finding], None]
+
+
+async def examine(known: PartialSettings, tell: Tell) -> None:
+    """Make every check in turn; ``tell`` hears of each as soon as it is made."""
+    settings, unknown = known.settings, known.unknown
+    for fault in known.faults:
+        tell(Finding("settings", Level.FAILURE, fault, "docs/reference/settings.md says what it takes"))
+    profiles, faults = await anyio.to_thread.run_sync(_profiles, settings)
+    for finding in faults:
+        tell(finding)
+    if not known.faults and not faults:
+        tell(Finding("settings", Level.OK, f"right; the default profile is {settings.profile}, of {len(profiles)}"))
+    if Role.WORKER in settings.roles:
+        await _examine_work(settings, profiles, tell)
+    if "database_url" not in unknown:
+        tell(await _tried("database", partial(_database, settings), "start it, or correct VPROC_DATABASE_URL"))
+    await _examine_aws(settings, unknown, tell)
+
+
+def _profiles(settings: Settings) -> tuple[Mapping[str, Profile], list[Finding]]:
+    remedy = "vproc profiles --check FILE tells more"
+    try:
+        profiles = read_profiles(settings.profiles_file)
+    except ConfigError as error:
+        return BUILTIN_PROFILES, [Finding("settings", Level.FAILURE, fault, remedy) for fault in error.faults]
+    if settings.profile in profiles:
+        return profiles, []
+    detail = f"VPROC_PROFILE: no profile {settings.profile!r}"
+    return profiles, [Finding("settings", Level.FAILURE, detail, f"take one of {', '.join(profiles)}")]
+
+
+async def _tried(check: str, act: Callable[[], Awaitable[str]], remedy: str) -> Finding:
+    """The finding of something that tells what it found, or raises what is wrong with it."""
+    try:
+        with anyio.fail_after(_WITHIN_S):
+            return Finding(check, Level.OK, await act())
+    except ConfigError as error:
+        detail = "; ".join(error.faults)
+    except (DependencyError, JobError) as error:
+        detail = getattr(error, "detail", str(error))
+    except TimeoutError:
+        detail = f"no answer within {_WITHIN_S:g} s"
+    return Finding(check, Level.FAILURE, detail, remedy)
+
+
+# --- scratch, sandbox, ffmpeg ----------------------------------------------------------------------------------------
+
+
+async def _examine_work(settings: Settings, profiles: Mapping[str, Profile], tell: Tell) -> None:
+    """What a process needs that takes jobs."""
+    async with AsyncExitStack() as stack:
+        try:
+            scratch = await stack.enter_async_context(open_scratch(settings.scratch_dir))
+            tell(_room(await scratch.free_bytes(), settings.scratch_dir))
+        except (ConfigError, UnavailableError) as error:
+            tell(Finding("scratch", Level.FAILURE, _words(error), "make the directory, or name another: VPROC_SCRATCH_DIR"))
+            return
+        confinement, finding = await _confinement(settings, scratch.root)
+        tell(finding)
+        try:
+            pairs = await _pairs(settings, profiles, confinement, scratch.root)
+        except (ConfigError, UnavailableError) as error:
+            tell(Finding("ffmpeg", Level.FAILURE, _words(error), _INSTALL))
+            return
+    for finding in (*_builds(pairs), *_made(settings, profiles, pairs), *_hardware(profiles, pairs)):
+        tell(finding)
+
+
+def _room(free_bytes: int, scratch_dir: Path) -> Finding:
+    detail = f"{free_bytes / _GIB:.1f} GiB free in {scratch_dir}"
+    remedy = "free some, or name a larger disk: VPROC_SCRATCH_DIR"
+    if free_bytes < LEAST_FREE_BYTES:
+        return Finding("scratch", Level.FAILURE, f"{detail}: no job is taken", remedy)
+    if free_bytes < _LITTLE_BYTES:
+        return Finding("scratch", Level.WARNING, f"{detail}: large sources will wait", remedy)
+    return Finding("scratch", Level.OK, detail)
+
+
+async def _confinement(settings: Settings, directory: Path) -> tuple[Confinement, Finding]:
+    """How jobs would be confined; as under ``off`` where that cannot be had."""
+    unconfined = Confinement(frozenset({Layer.RLIMITS}))
+    try:
+        report = await probe_sandbox(settings.sandbox, scratch_dir=directory)
+    except (ConfigError, UnavailableError) as error:
+        remedy = "a newer kernel, or VPROC_SANDBOX=auto, which says what is missing"
+        return unconfined, Finding("sandbox", Level.FAILURE, _words(error), remedy)
+    if report.level == "full":
+        return report.confinement, Finding("sandbox", Level.OK, report.describe())
+    remedy = (
+        "set VPROC_SANDBOX=auto" if report.level == "off" else "a kernel with Landlock (5.13) and seccomp; see what is missing"
+    )
+    return report.confinement, Finding("sandbox", Level.WARNING, report.describe(), remedy)
+
+
+async def _pairs(
+    settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, directory: Path
+) -> Sequence[ToolPair]:
+    """The ffmpegs that the daemon would find, with the trials that its profiles ask for."""
+    codecs = _codecs_in_hardware(profiles)
+    if codecs:
+        confinement = replace(confinement, devices=await anyio.to_thread.run_sync(graphics_devices))
+    runner = LocalRunner(confinement)
+    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=directory)
+    if codecs:
+        pairs = tuple([await with_trials(pair, codecs, runner, cwd=directory) for pair in pairs])
+    return pairs
+
+
+def _codecs_in_hardware(profiles: Mapping[str, Profile]) -> set[str]:
+    wanted = (needs_of_profile(profile).hardware for profile in profiles.values())
+    return {codec for codec in wanted if codec is not None}
+
+
+def _builds(pairs: Sequence[ToolPair]) -> list[Finding]:
+    """Which ffmpeg is used, and what it lacks: by name, with what follows."""
+    chosen, *others = pairs
+    beside = "".join(f"; beside it {pair.version} ({pair.source}: {pair.ffmpeg})" for pair in others)
+    found = [Finding("ffmpeg", Level.OK, f"{chosen.version} ({chosen.source}: {chosen.ffmpeg}){beside}")]
+    for lack in lacks(chosen.capabilities):
+        head = f"{chosen.version} lacks {lack.name}"
+        able = [pair.version for pair in others if lack.name not in {other.name for other in lacks(pair.capabilities)}]
+        if lack.harmless:
+            found.append(Finding("ffmpeg", Level.OK, f"{head}: {lack.consequence}"))
+        elif able:
+            found.append(Finding("ffmpeg", Level.OK, f"{head}: such jobs are done by {able[0]}"))
+        else:
+            found.append(Finding("ffmpeg", Level.WARNING, f"{head}: {lack.consequence}", f"another build beside it: {_INSTALL}"))
+    found.append(Finding("tone_mapping", Level.OK, "HDR becomes standard range by a table of vproc's own, through lut3d"))
+    return found
+
+
+def _made(settings: Settings, profiles: Mapping[str, Profile], pairs: Sequence[ToolPair]) -> list[Finding]:
+    """Profiles that no ffmpeg here can make."""
+    found = []
+    builds = [pair.capabilities for pair in pairs]
+    for profile in profiles.values():
+        if lacked := unavailable(needs_of_profile(profile), builds):
+            level = Level.FAILURE if profile.name == settings.profile else Level.WARNING
+            detail = f"{profile.name} takes {', '.join(lacked)}, which no ffmpeg here has"
+            found.append(Finding("profiles", level, detail, f"another ffmpeg ({_INSTALL}), or another profile"))
+    return found or [Finding("profiles", Level.OK, f"all {len(profiles)} can be made")]
+
+
+def _hardware(profiles: Mapping[str, Profile], pairs: Sequence[ToolPair]) -> list[Finding]:
+    """What became of the trials, for each codec that a profile wants hardware for."""
+    found = []
+    for codec in sorted(_codecs_in_hardware(profiles)):
+        chosen = [choose_encoder(codec, pair.capabilities.trials) for pair in pairs]
+        working = next((encoder for encoder in chosen if encoder != SOFTWARE_ENCODERS[codec]), None)
+        if working is not None:
+            found.append(Finding("hardware", Level.OK, f"{codec} is encoded by {working}"))
+            continue
+        trials = [trial for pair in pairs for trial in pair.capabilities.trials if trial.encoder.startswith(f"{codec}_")]
+        reasons = "; ".join(f"{trial.encoder}: {trial.reason}" for trial in trials) or "no ffmpeg here has an encoder for any"
+        detail = f"{codec} is encoded in software by {chosen[0]} ({reasons})"
+        found.append(Finding("hardware", Level.WARNING, detail, "a driver that works in the sandbox, or hardware = false"))
+    return found
+
+
+# --- database and AWS ------------------------------------------------------------------------------------------------
+
+
+async def _database(settings: Settings) -> str:
+    awaited = await awaited_migration(settings.sqlalchemy_url)
+    sqlite = settings.sqlalchemy_url.startswith("sqlite")
+    if awaited is None:
+        return "answers, and has this version's schema" if not sqlite else "SQLite; made at the start where it is not there"
+    if sqlite:
+        return f"SQLite; migrated to {awaited} at the next start"
+    raise ConfigError(f"it awaits migration {awaited}: run `vproc migrate`")
+
+
+async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) -> None:
+    """The buckets and the queue, as far as the settings name them."""
+    async with AsyncExitStack() as stack:
+        try:
+            clients = await stack.enter_async_context(
+                open_clients(
+                    region=settings.aws_region,
+                    poll_read_timeout_s=settings.poll_read_timeout_s,
+                    public_endpoint_url=settings.s3_public_endpoint_url,
+                )
+            )
+        except ConfigError as error:
+            tell(Finding("aws", Level.FAILURE, _words(error), "`aws configure list` tells what is set; or AWS_REGION"))
+            return
+        for name, bucket in (("raw_bucket", settings.raw_bucket), ("processed_bucket", settings.processed_bucket)):
+            if name not in unknown:
+                tell(await _tried(name, partial(_bucket, f"VPROC_{name.upper()}", bucket, clients), _REACH))
+        if "queue_url" not in unknown:
+            tell(await _tried("queue", partial(_queue, settings, clients), _REACH))
+
+
+async def _bucket(variable: str, bucket: str, clients: AwsClients) -> str:
+    adapter = S3Bucket(bucket=bucket, control=clients.s3, bulk=clients.s3_bulk, metrics=Metrics(CollectorRegistry()))
+    await adapter.require(variable)
+    return f"{bucket} answers"
+
+
+async def _queue(settings: Settings, clients: AwsClients) -> str:
+    dlq_url = await resolve_dlq_url(clients.sqs, settings.queue_url, settings.dlq_url)
+    if dlq_url is None and Role.WORKER in settings.roles:
+        raise ConfigError("it has no redrive policy and VPROC_DLQ_URL is not set: dead letters would have no place")
+    queue = SqsQueue(
+        poll=clients.sqs_poll,
+        control=clients.sqs,
+        queue_url=settings.queue_url,
+        dlq_url=dlq_url,
+        visibility_timeout_s=settings.visibility_timeout_s,
+    )
+    depths = await queue.depths()
+    return f"answers; {', '.join(f'{depth.visible} in {name}' for name, depth in depths.items())}"
+
+
+def _words(error: Exception) -> str:
+    return "; ".join(error.faults) if isinstance(error, ConfigError) else getattr(error, "detail", str(error))
