@@ -12,11 +12,16 @@ from typing import TypeVar
 import anyio
 import click
 
+from bench import av1, idle, quality
+from bench.av1 import av1_lines, av1_rounds, measure_av1
 from bench.clips import make_clips, make_large, require_space
 from bench.figures import MB, LatencyRun, MemoryRun, percentile
+from bench.goals import Goal, Round
+from bench.idle import IDLE_S, idle_lines, measure_idle
 from bench.latency import FILES, PROBE_EVERY_MS, measure_latency
 from bench.memory import SPACE_BYTES, measure_memory
 from bench.processes import BenchError
+from bench.quality import measure_quality, quality_lines, quality_rounds
 from bench.results import RESULTS, held, latency_lines, memory_lines, write_section
 from bench.rounds import make_bench_clips, measure_rounds
 from bench.suite import COMPARISONS, arms_of, comparison_lines
@@ -92,13 +97,44 @@ async def _compare(names: Sequence[str], options: Options, folder: Path) -> bool
     for comparison in map(COMPARISONS.__getitem__, names):
         lines = comparison_lines(comparison, measured, seconds=options.seconds)
         write_section(comparison.title, lines, to=options.results)
-        for goal in comparison.goals:
-            click.echo(goal.line(measured.rounds))
-            holds = goal.held(measured.rounds) and holds
+        holds = _told(comparison.goals, measured.rounds) and holds
     return holds
 
 
-_MEASUREMENTS: Mapping[str, Measure] = {"memory": _memory, "latency": _latency}
+async def _idle(options: Options, folder: Path) -> bool:
+    click.echo(f"an idle daemon for {IDLE_S:.0f} s ...")
+    round_, beside, ffmpeg = await measure_idle(folder, options.settings)
+    write_section("Idle", idle_lines([round_], [beside], ffmpeg), to=options.results)
+    return _told(idle.GOALS, [round_])
+
+
+async def _quality(options: Options, folder: Path) -> bool:
+    pairs, ffmpeg = await measure_quality(folder, options.settings, seconds=options.seconds)
+    seconds = min(options.seconds, quality.LONGEST_S)
+    write_section("Quality", quality_lines(pairs, ffmpeg, seconds=seconds), to=options.results)
+    return _told(quality.GOALS, quality_rounds(pairs))
+
+
+async def _av1(options: Options, folder: Path) -> bool:
+    curves, ffmpeg = await measure_av1(folder, options.settings, seconds=options.seconds)
+    write_section("AV1", av1_lines(curves, ffmpeg, seconds=min(options.seconds, av1.LONGEST_S)), to=options.results)
+    return _told(av1.GOALS, av1_rounds(curves))
+
+
+def _told(goals: Sequence[Goal], rounds: Sequence[Round]) -> bool:
+    """Say each verdict; whether all hold."""
+    for goal in goals:
+        click.echo(goal.line(rounds))
+    return all(goal.held(rounds) for goal in goals)
+
+
+_MEASUREMENTS: Mapping[str, Measure] = {
+    "idle": _idle,
+    "quality": _quality,
+    "av1": _av1,
+    "memory": _memory,
+    "latency": _latency,
+}
 
 
 async def _measure(names: Sequence[str], options: Options) -> bool:
@@ -122,7 +158,7 @@ _NAMES = [*COMPARISONS, *_MEASUREMENTS]
 
 @click.command()
 @click.argument("what", type=click.Choice([*_NAMES, "all"]), nargs=-1)
-@click.option("--runs", type=click.IntRange(1, 20), help="How often: 5 rounds of the comparisons, 3 runs of the others.")
+@click.option("--runs", type=click.IntRange(1, 20), help="How often: 5 rounds of the comparisons, 3 runs of memory and latency.")
 @click.option("--seconds", type=click.FloatRange(2, 600), default=30.0, show_default=True, help="Length of the clips compared.")
 @click.option("--ffmpeg", help="The daemon's VPROC_FFMPEG; by default it chooses.")
 @click.option("--ffprobe", help="The daemon's VPROC_FFPROBE.")

@@ -2,7 +2,8 @@
 SQS by moto, which keeps messages in memory and no object.
 
 One line of JSON says where. Then each line on standard input is a command, answered by one line of JSON: ``limit N`` (MB/s in
-each direction; 0: none) and ``calls`` both tell how many requests S3 and SQS have had. It ends with its standard input.
+each direction; 0: none) and ``calls`` both tell how many requests S3 and SQS have had, and when SQS had its last hundred. It
+ends with its standard input.
 ``journal.jsonl`` in DIR tells of each object when it stands, and of each event when it is sent, by the clock of the day.
 """
 
@@ -12,6 +13,7 @@ import json
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,26 +43,29 @@ class Backend:
         self._store = store
         self._sqs_calls = sqs_calls
 
-    def obey(self, command: str) -> dict[str, int]:
+    def obey(self, command: str) -> dict[str, Any]:
         """One command. Raises `ValueError` for one that there is not."""
         word, _, value = command.partition(" ")
         if word == LIMIT:
             self._store.limit(float(value))
         elif word != CALLS:
             raise ValueError(f"no such command: {command}")
-        return {"s3_calls": self._store.calls, "sqs_calls": self._sqs_calls.count}
+        return {"s3_calls": self._store.calls, "sqs_calls": self._sqs_calls.count, "sqs_at": list(self._sqs_calls.answered_at)}
 
 
 class _Calls(logging.Handler):
-    """Counts the requests that moto's server logs: a line each."""
+    """Counts the requests that moto's server logs: a line each, when it has answered."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.answered_at: deque[float] = deque(maxlen=100)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count, and log nothing."""
-        self.count += " HTTP/" in record.getMessage()
+        if " HTTP/" in record.getMessage():
+            self.count += 1
+            self.answered_at.append(record.created)
 
 
 class _Journal:

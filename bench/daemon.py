@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import anyio
@@ -33,7 +34,7 @@ class Backend:
         self._data = data
         self._lines = lines
 
-    async def tell(self, command: str) -> dict[str, int]:
+    async def tell(self, command: str) -> dict[str, Any]:
         """One command of `bench.backend`; what it answers."""
         if self._process.stdin is None:
             raise BenchError("the backend has no standard input")
@@ -83,6 +84,11 @@ class Daemon:
             lines = (await answer.text()).splitlines()
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
+
+    async def ffmpeg_version(self) -> str:
+        """Of the ffmpeg that it uses, as it tells itself."""
+        info = next(name for name in await self.metrics() if name.startswith("vproc_build_info{"))
+        return info.partition('ffmpeg="')[2].partition('"')[0]
 
     async def status(self, file_id: str) -> dict[str, object]:
         """A file's status."""

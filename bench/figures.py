@@ -45,6 +45,7 @@ class MemoryRun:
     seconds: dict[str, float]
     samples: int
     conditions: Conditions
+    ffmpeg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,4 @@ class LatencyRun:
     encoders_seen: int
     peak_bytes: int
     conditions: Conditions
+    ffmpeg: str

@@ -61,7 +61,7 @@ class Goal:
     def line(self, rounds: Sequence[Round]) -> str:
         """The verdict, with every round's value."""
         values = self.values(rounds)
-        wanted = f"{'≤' if self.at_most else '≥'} {self.bound:g} {self.unit}"
+        wanted = f"{'≤' if self.at_most else '≥'} {self.bound:g} {self.unit}".rstrip()
         each = ", ".join(f"{value:.{self.digits}f}" for value in values)
         verdict = "held" if self.held(rounds) else "NOT held"
         return (

@@ -45,6 +45,7 @@ async def measure_latency(clips: list[Path], work: Path) -> LatencyRun:
                     tasks.cancel_scope.cancel()
                 ended = monotonic()
             peak_bytes = memory_of(daemon.pid).peak_bytes
+            ffmpeg = await daemon.ffmpeg_version()
             beside = conditions(load, times, cpu_times(daemon.pid, daemon.backend_pid), ended - begun + _IDLE_S)
             completed = [await daemon.status(file_id) for file_id in file_ids]
     under_load = [sample for sample in probes.samples if begun <= sample[0] <= ended]
@@ -64,6 +65,7 @@ async def measure_latency(clips: list[Path], work: Path) -> LatencyRun:
         encoders_seen=len(watch.nices),
         peak_bytes=peak_bytes,
         conditions=beside,
+        ffmpeg=ffmpeg,
     )
 
 

@@ -38,6 +38,7 @@ async def measure_memory(large: Path, work: Path) -> MemoryRun:
                 await anyio.sleep(2)
                 tasks.cancel_scope.cancel()
             peak_bytes = memory_of(daemon.pid).peak_bytes
+            ffmpeg = await daemon.ffmpeg_version()
             beside = conditions(load, times, cpu_times(daemon.pid, daemon.backend_pid), watch.elapsed_s)
     return MemoryRun(
         input_bytes=watch.input_bytes,
@@ -47,6 +48,7 @@ async def measure_memory(large: Path, work: Path) -> MemoryRun:
         seconds=watch.seconds,
         samples=watch.samples,
         conditions=beside,
+        ffmpeg=ffmpeg,
     )
 
 

@@ -32,7 +32,7 @@ SHORT_SHARE = 5
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All rounds, and what went on beside each."""
+    """All rounds, what went on beside each, and the version of ffmpeg."""
 
     rounds: list[Round]
     conditions: list[Conditions]
@@ -54,6 +54,7 @@ async def measure_rounds(
     """So many rounds of all arms in the order given, every other one backwards. Raises `BenchError` where an arm fails."""
     commands = await find_commands(clips, folder / "commands", settings)
     rounds: list[Round] = []
+    ffmpeg = ""
     beside: list[Conditions] = []
     for number in range(1, runs + 1):
         order = list(arms) if number % 2 else list(arms)[::-1]
@@ -62,6 +63,7 @@ async def measure_rounds(
         measured: dict[str, Figures] = {}
         await anyio.Path(work).mkdir()
         async with open_daemon(work, settings) as daemon:
+            ffmpeg = await daemon.ffmpeg_version()
             times = cpu_times(daemon.pid, daemon.backend_pid)
             stand = Stand(daemon, clips, commands, work)
             for name in order:
@@ -70,7 +72,7 @@ async def measure_rounds(
             beside.append(conditions(load, times, cpu_times(daemon.pid, daemon.backend_pid), monotonic() - begun))
         await anyio.to_thread.run_sync(shutil.rmtree, work)
         rounds.append(measured)
-    return Measured(rounds, beside, commands["mix"].ffmpeg)
+    return Measured(rounds, beside, ffmpeg)
 
 
 async def find_commands(clips: Clips, work: Path, settings: Mapping[str, str]) -> dict[str, Commands]:

@@ -29,7 +29,9 @@ async def test_the_journal_tells_of_objects_and_events_and_every_call_is_counted
     keys = [record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])]
     assert keys == ["in.mp4"]
     # The event that the store sends, and the receive.
-    assert {name: after[name] - before[name] for name in after} == {"s3_calls": 2, "sqs_calls": 2}
+    assert {name: after[name] - before[name] for name in ("s3_calls", "sqs_calls")} == {"s3_calls": 2, "sqs_calls": 2}
+    assert len(after["sqs_at"]) == after["sqs_calls"]
+    assert after["sqs_at"] == sorted(after["sqs_at"])
     lines = [json.loads(line) for line in (tmp_path / "data" / JOURNAL).read_text().splitlines()]
     assert [(line.get("object"), line.get("event")) for line in lines] == [("in.mp4", None), (None, "in.mp4"), ("out.m4s", None)]
     assert lines == sorted(lines, key=lambda line: line["at"])

@@ -15,7 +15,7 @@ from bench.processes import BenchError, cpu_times, memory_of, nice_of
 from bench.results import held, latency_lines, memory_lines, write_section
 
 QUIET = Conditions(load=0.5, others=0.02, stolen=0.0)
-MEMORY = MemoryRun(2_000_000_000, 2_000_000_000, {"ready": 100_000_000}, 149_000_000, {"ready": 2.0}, 40, QUIET)
+MEMORY = MemoryRun(2_000_000_000, 2_000_000_000, {"ready": 100_000_000}, 149_000_000, {"ready": 2.0}, 40, QUIET, "8.1")
 LATENCY = LatencyRun(
     files=20,
     completed=20,
@@ -32,6 +32,7 @@ LATENCY = LatencyRun(
     encoders_seen=40,
     peak_bytes=140_000_000,
     conditions=QUIET,
+    ffmpeg="8.1",
 )
 
 
