@@ -126,6 +126,11 @@ _CLIPS = {
     "one.mkv": "-i {silent.mp4} -frames:v 1 -c copy",
     "live.webm": "-i {vp9.webm} -c copy -live 1",
     "gop10.mp4": _made(_TEST, 6, f"{_X264} -g 300 {_AAC}"),
+    "long-film.mp4": _made(
+        _TEST, 12, f"-c:v libx264 -preset ultrafast -b:v 1500k -pix_fmt yuv420p -g 300 {_AAC}", size="480x270"
+    ),
+    "long-film.mkv": "-i {long-film.mp4} -c copy",
+    "long-film.ts": "-i {long-film.mp4} -c copy",
     "conforming.mp4": _made(
         _TEST, 9, "-c:v libx264 -preset ultrafast -profile:v high -b:v 600k -maxrate 700k -bufsize 700k -bf 2 -g 60"
         f" -keyint_min 60 -sc_threshold 0 -pix_fmt yuv420p {_AAC}"

@@ -68,8 +68,8 @@ def make_plan(
     ``piped``: the source comes by standard input, from its start to its end. ``table``: the index of its samples, without which
     the top rung is never a copy. ``generation``: ffmpeg's major version.
 
-    The same threads and the same ffmpeg give the same bytes. Raises `RejectedError` where the profile takes a stream that
-    the source lacks, or no container takes what ``copy`` would keep.
+    The same arguments give the same pictures, not the same bytes: under a cap x264 goes by how fast its threads are. Raises
+    `RejectedError` where the profile takes a stream that the source lacks, or no container takes what ``copy`` would keep.
     """
     encode = decide(info, profile, table, generation=generation)
     outputs = outputs_of(encode, info, out_dir)

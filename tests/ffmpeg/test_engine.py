@@ -1,0 +1,105 @@
+"""The whole pipeline with real ffmpegs over stores in memory: a film is published while it still arrives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.support.children import names_in, unconfined
+from tests.support.media import LIMITS, clip
+from tests.support.memory import MemoryStore
+from tests.support.slow_store import SlowStore
+from tests.support.tools import Tools
+from vproc.core.container import Container
+from vproc.core.files import File, ObjectVersion, Status
+from vproc.core.manifest import Manifest, OutputKind
+from vproc.telemetry import Metrics
+from vproc.workers import source as source_module
+from vproc.workers.keeper import Progress
+from vproc.workers.media import MediaTools
+from vproc.workers.pipeline import Job, JobFigures, Pipeline
+from vproc.workers.scratch import Scratch, open_scratch
+
+FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
+PROFILE = "abr"
+
+
+class Announcing(MemoryStore):
+    """Tells of the first media segment that stands."""
+
+    def __init__(self) -> None:
+        super().__init__("processed")
+        self.first_segment = anyio.Event()
+
+    async def begin(self, method: str) -> BaseException | None:
+        if method == "stat" and any(key.endswith("seg-00001.m4s") for key in self.keys):
+            self.first_segment.set()
+        return await super().begin(method)
+
+
+async def nothing() -> None:
+    """The lease is held."""
+
+
+def pipeline(raw: MemoryStore, processed: MemoryStore, tools: Tools, scratch: Scratch) -> Pipeline:
+    media = MediaTools(
+        runner=unconfined(), pairs=(tools.pair,), max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=30
+    )
+    return Pipeline(
+        raw=raw, processed=processed, tools=media, scratch=scratch, limits=LIMITS, max_upload_bytes=1 << 30,
+        metrics=Metrics(CollectorRegistry()),
+    )  # fmt: skip
+
+
+async def process(raw: MemoryStore, processed: MemoryStore, tools: Tools, version: ObjectVersion, work: Path) -> Manifest:
+    now = datetime.now(UTC)
+    file = File(FILE_ID, "ann", "a.mp4", "raw", version.key, PROFILE, Status.PROCESSING, now, now)
+    async with open_scratch(work) as scratch:
+        jobs = pipeline(raw, processed, tools, scratch)
+        return await jobs.run(Job(file, version, "run1", nothing), Progress(), JobFigures())
+
+
+@pytest.mark.parametrize("name", ["long-film.mp4", "long-film.mkv", "long-film.ts"])
+async def test_its_first_segments_stand_before_the_last_of_it_has_arrived(
+    ffmpeg_in_use: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """With the index at the end (MP4), with none to speak of (Matroska), and with times only at both ends (TS). Nothing that is
+    published differs from what the whole file gives but for what no reader sees."""
+    monkeypatch.setattr(source_module, "STREAM_FROM_BYTES", 64 * 1024)
+    monkeypatch.setattr(source_module, "TAIL_BYTES", 128 * 1024)
+    monkeypatch.setattr(source_module, "READ_BYTES", 64 * 1024)
+    probed = {Container.MOV: 256 * 1024, Container.MATROSKA: 256 * 1024, Container.MPEGTS: 512 * 1024}
+    monkeypatch.setattr(source_module, "PROBE_BYTES", probed)
+    body = clip(name).read_bytes()
+    raw, processed = SlowStore(), Announcing()
+    version = raw.upload("videos/ann/a", body)
+    raw.allow(len(body) * 3 // 4)
+    made: list[Manifest] = []
+
+    async def run() -> None:
+        made.append(await process(raw, processed, ffmpeg_in_use, version, tmp_path))
+
+    with anyio.fail_after(100):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await processed.first_segment.wait()
+            assert not made
+            raw.allow(len(body))
+    (streamed,) = made
+    for output in streamed.outputs:
+        assert len(processed.body(output.key)) == output.bytes
+    whole = MemoryStore("processed")
+    plain = MemoryStore("raw")
+    manifest = await process(plain, whole, ffmpeg_in_use, plain.upload("videos/ann/a", body), tmp_path)
+    # The bytes of pictures differ from one run to the next: under a cap x264 goes by how fast its threads are.
+    same = {OutputKind.INIT, OutputKind.HLS_MEDIA}
+    assert [output.key for output in streamed.outputs] == [output.key for output in manifest.outputs]
+    assert [output.sha256 for output in streamed.outputs if output.kind in same or output.name == "audio"] == [
+        output.sha256 for output in manifest.outputs if output.kind in same or output.name == "audio"
+    ]
+    assert names_in(tmp_path) == []
