@@ -32,6 +32,7 @@ PROMISED = {
     "config": ["--json"],
     "profiles": ["--json"],
     "healthcheck": ["--api"],
+    "doctor": ["--json"],
     "version": ["--json"],
 }
 

@@ -203,7 +203,7 @@ def test_postgresql_is_migrated_by_a_person(outside: Outside, postgres: Postgres
     database = but(outside, VPROC_DATABASE_URL=url)
     expect_refused(database, tmp_path, WRONG, "VPROC_DATABASE_URL: the database awaits migration 0002: run `vproc migrate`")
     first, again = (run(tmp_path, "migrate", VPROC_DATABASE_URL=url) for _ in range(2))
-    assert (first.code, first.stdout) == (0, "migrated: 0001\n"), first
+    assert (first.code, first.stdout) == (0, "migrated: 0001, 0002\n"), first
     assert (again.code, again.stdout) == (0, "up to date already\n"), again
     with serve(tmp_path, **database.settings) as daemon:
         daemon.until_ready()
