@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("e2e-page")
 WITHIN_MS = 60_000
 ABR_LINKS = {
     *("master.m3u8", "manifest.mpd", "poster.jpg", "sprite.vtt", "metadata.json", "sprite-001.jpg"),
-    *("v720/playlist.m3u8", "v360/playlist.m3u8", "audio/playlist.m3u8"),
+    *("v720/playlist.m3u8", "v360/playlist.m3u8", "audio/playlist.m3u8", "v720/iframes.m3u8", "v360/iframes.m3u8"),
 }
 
 
