@@ -16,7 +16,7 @@ from vproc.core.ladder import Rung
 from vproc.core.movie import SampleTable
 from vproc.core.profile import BUILTIN_PROFILES
 
-ABR = BUILTIN_PROFILES["abr"]
+ABR = replace(BUILTIN_PROFILES["abr"], copy_top_rung=True)
 TOP = Rung("v1080", 1920, 1080, 23, 5_000_000, 10_000_000)
 VIDEO = video(1920, 1080, profile="High", pix_fmt="yuv420p", field_order="progressive")
 GRID = KeyGrid(4, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from vproc.core.verify import check_output
 from vproc.errors import TransientError
 from vproc.workers.follow import Track
 
+ABR = replace(BUILTIN_PROFILES["abr"], copy_top_rung=True)
+
 
 def table_of(path: Path) -> SampleTable | None:
     data = path.read_bytes()
@@ -36,7 +39,7 @@ def table_of(path: Path) -> SampleTable | None:
 
 def planned(path: Path, out: Path, ffmpeg: str, *, piped: bool = False) -> Plan:
     return make_plan(
-        probe(path), BUILTIN_PROFILES["abr"], ffmpeg=ffmpeg, source=path, out_dir=out, limits=LIMITS, threads=2, piped=piped,
+        probe(path), ABR, ffmpeg=ffmpeg, source=path, out_dir=out, limits=LIMITS, threads=2, piped=piped,
         table=table_of(path),
     )  # fmt: skip
 
@@ -111,8 +114,6 @@ def test_a_source_that_differs_is_encoded_and_the_plan_says_why(ffmpeg_in_use: T
 
 def test_a_plain_plan_copies_nothing(ffmpeg_in_use: Tools, tmp_path: Path) -> None:
     source = clip("conforming.mp4")
-    plan = make_plan(
-        probe(source), BUILTIN_PROFILES["abr"], ffmpeg=ffmpeg_in_use.ffmpeg, source=source, out_dir=tmp_path, limits=LIMITS
-    )
+    plan = make_plan(probe(source), ABR, ffmpeg=ffmpeg_in_use.ffmpeg, source=source, out_dir=tmp_path, limits=LIMITS)
     assert plan.copied is None
     assert not any("copy" in argument for argument in plan.argv)

@@ -132,7 +132,7 @@ def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
 BUILTIN_PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True, copy_top_rung=True),
+        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True),
         Profile("mp4", Packaging.PROGRESSIVE, VideoCodec.H264, rungs=LADDER),
         Profile("h264", Packaging.PROGRESSIVE, VideoCodec.H264),
         Profile("hevc", Packaging.PROGRESSIVE, VideoCodec.HEVC),
