@@ -10,10 +10,11 @@ import pytest
 
 from tests.support.fake_api import FakeApi
 from tests.support.media import FFMPEG
+from tests.support.tools import PACKAGED, SYSTEM
 from vproc.cli.child import find_tools, run_tool
 from vproc.cli.clip import demo_clip, make_clip
 from vproc.cli.errors import DemoError
-from vproc.cli.playback import Player, check_streams, mpd_addresses, playlist_addresses
+from vproc.cli.playback import Player, check_streams, mpd_addresses, playlist_addresses, reads_dash
 from vproc.client.events import event_data
 from vproc.client.transfer import proxy_for, readable_bytes
 from vproc.errors import ConfigError
@@ -206,3 +207,9 @@ def test_proxies_of_the_environment_are_used_beyond_loopback(
 )
 def test_sizes_for_people(size_bytes: int, text: str) -> None:
     assert readable_bytes(size_bytes) == text
+
+
+async def test_whether_an_ffprobe_reads_an_mpd_is_asked_of_it(tmp_path: Path) -> None:
+    """Debian's does; the static one of the package was built without an XML reader."""
+    assert await reads_dash(SYSTEM.ffprobe, cwd=tmp_path)
+    assert not await reads_dash(PACKAGED.ffprobe, cwd=tmp_path)

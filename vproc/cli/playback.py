@@ -151,6 +151,12 @@ class Player:
         return len(unique)
 
 
+async def reads_dash(ffprobe: str, *, cwd: Path) -> bool:
+    """Whether this ffprobe can open an MPD: a static build may have no XML reader in it."""
+    told = await run_tool([ffprobe, "-hide_banner", "-v", "error", "-demuxers"], cwd=cwd)
+    return any(line.split()[1:2] == ["dash"] for line in told.stdout.decode(errors="replace").splitlines())
+
+
 async def check_streams(ffprobe: str, path: Path) -> None:
     """The local file opens in ffprobe, which finds a stream in it. Raises `DemoError`."""
     argv = [ffprobe, "-v", "error", "-show_entries", "stream=codec_type,width", "-of", "json", str(path)]

@@ -14,7 +14,7 @@ import click
 from vproc.cli.child import DevDaemon, dev_daemon, find_tools
 from vproc.cli.clip import demo_clip
 from vproc.cli.errors import DemoError
-from vproc.cli.playback import Player, check_streams
+from vproc.cli.playback import Player, check_streams, reads_dash
 from vproc.cli.progress import open_progress
 from vproc.cli.report import made_rows, show_table, stage_rows
 from vproc.cli.transfers import follow, upload
@@ -88,7 +88,9 @@ async def _check(player: Player, daemon: DevDaemon, manifest: Manifest, target: 
     # The playlists of a run lie deeper than the entry points, which are what a player opens.
     through_entry = {entry.source_key for entry in manifest.entry_points}
     named = (*manifest.entry_points, *(output for output in manifest.outputs if output.key not in through_entry))
-    probed = [output for output in named if output.kind in _PROBED]
+    # What the MPD names was read over HTTP; for ffprobe it is only where that has a reader for it.
+    unread = () if await reads_dash(ffprobe, cwd=target) else (OutputKind.DASH,)
+    probed = [output for output in named if output.kind in _PROBED and output.kind not in unread]
     for output in probed:
         await check_streams(ffprobe, target / output.key)
     click.echo(f"{len(manifest.outputs) + len(manifest.entry_points)} objects have the size and the SHA-256 of the manifest")
