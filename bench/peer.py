@@ -18,8 +18,8 @@ import anyio.to_thread
 
 from bench.commands import Ran, run_timed
 from bench.processes import BenchError
-from bench.usual import PRESET
-from vproc.core.profile import LADDER, RungSpec
+from bench.usual import LADDER, PRESET
+from vproc.core.profile import RungSpec
 
 PROGRAM = "shaka-streamer"
 _SEGMENT_S = 4
@@ -45,7 +45,7 @@ os.execv({ffmpeg!r}, [{ffmpeg!r}, *again])
 def shim(ffmpeg: str, *, python: str, ladder: Sequence[RungSpec] = LADDER, preset: str = PRESET) -> str:
     """The script that stands for ffmpeg: another preset, and each rung's cap instead of its average rate."""
     rungs = {
-        _rate(rung): ["-crf", str(rung.crf), "-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
+        _rate(rung): ["-crf", f"{rung.crf:g}", "-maxrate", str(rung.maxrate_bps), "-bufsize", str(rung.bufsize_bits)]
         for rung in ladder
     }
     return _SHIM.format(python=python, rungs=rungs, preset=preset, ffmpeg=ffmpeg)

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from vproc.core.profile import LADDER, RungSpec
+from vproc.core.profile import RungSpec
+from vproc.profiles import builtin_profile
 
+LADDER = builtin_profile("abr").rungs
 PRESET = "veryfast"
 _GOP = ("-force_key_frames", "expr:gte(t,n_forced*4)", "-sc_threshold", "0")
 _AAC = ("-c:a", "aac", "-b:a", "128k", "-ac", "2")
@@ -60,7 +62,7 @@ def _scale(rung: RungSpec) -> str:
 
 def _h264(rung: RungSpec, number: int | None = None) -> list[str]:
     at = ":v" if number is None else f":v:{number}"
-    rate = [f"-crf{at}", str(rung.crf), f"-maxrate{at}", str(rung.maxrate_bps), f"-bufsize{at}", str(rung.bufsize_bits)]
+    rate = [f"-crf{at}", f"{rung.crf:g}", f"-maxrate{at}", str(rung.maxrate_bps), f"-bufsize{at}", str(rung.bufsize_bits)]
     return ["-c:v", "libx264", "-preset", PRESET, "-pix_fmt", "yuv420p", *rate, *_GOP]
 
 

@@ -25,9 +25,10 @@ from tests.support.changes import eventually
 from tests.support.children import names_in
 from vproc import daemon
 from vproc.core.hardware import Api
-from vproc.core.profile import BUILTIN_PROFILES, Packaging, Profile, VideoCodec
+from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.daemon import ReadyInfo, default_slots, run
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
+from vproc.profiles import builtin_profiles
 from vproc.settings import Settings, load_settings
 from vproc.workers.consumer import Consumer
 from vproc.workers.ffmpeg import ToolPair
@@ -225,7 +226,7 @@ async def test_another_profile_of_that_kind_is_only_told_of(aws: Aws, monkeypatc
         async with running(settings_for(aws)):
             pass
     told = {entry["profile"]: entry["lacks"] for entry in logs if entry["event"] == "profile_unavailable"}
-    assert told == {"hevc": ["the encoder libx265"], "swap": ["the encoder libx265"]}
+    assert told == {key: ["the encoder libx265"] for key in ("hevc", "swap", "hdr")}
 
 
 @pytest.mark.parametrize("hardware", [False, True])
@@ -234,7 +235,7 @@ async def test_hardware_is_tried_at_the_start_only_where_a_profile_asks_for_it(
 ) -> None:
     """In software it starts all the same, and says what became of each trial."""
     card = Profile("card", Packaging.PROGRESSIVE, VideoCodec.H264, hardware=hardware)
-    monkeypatch.setattr(daemon, "read_profiles", lambda _: BUILTIN_PROFILES | {"card": card})
+    monkeypatch.setattr(daemon, "read_profiles", lambda _: {**builtin_profiles(), "card": card})
     with capture_logs() as logs:
         async with running(settings_for(aws)):
             pass

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vproc.core.profile import BUILTIN_PROFILES
 from vproc.errors import ConfigError
+from vproc.profiles import builtin_profiles
 from vproc.settings import (
     AuthMode,
     LogFormat,
@@ -295,8 +295,8 @@ def test_settings_do_not_change() -> None:
 def test_the_users_profiles_stand_beside_the_built_in_ones(tmp_path: Path) -> None:
     file = tmp_path / "profiles.toml"
     file.write_text('[profiles.mine]\npackaging = "audio"\n')
-    assert read_profiles(None).keys() == BUILTIN_PROFILES.keys()
-    assert read_profiles(file).keys() == BUILTIN_PROFILES.keys() | {"mine"}
+    assert read_profiles(None).keys() == builtin_profiles().keys()
+    assert read_profiles(file).keys() == builtin_profiles().keys() | {"mine"}
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"\xff", "not UTF-8"), (b"a = ", "not TOML")])

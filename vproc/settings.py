@@ -19,9 +19,10 @@ from typing import Annotated, Any, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from vproc.core.profile import BUILTIN_PROFILES, Profile
+from vproc.core.profile import Profile
 from vproc.core.profile_file import parse_profiles
 from vproc.errors import ConfigError
+from vproc.profiles import builtin_profiles
 
 GIB = 1024**3
 
@@ -294,10 +295,10 @@ def _fault(entry: dict[str, Any]) -> str:
 def read_profiles(path: Path | None) -> dict[str, Profile]:
     """The built-in profiles and those of the file, where one is named. Blocks on the file; raises `ConfigError`."""
     if path is None:
-        return dict(BUILTIN_PROFILES)
+        return dict(builtin_profiles())
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"VPROC_PROFILES_FILE: takes a TOML file (got {str(path)!r}: {reason})") from None
-    return BUILTIN_PROFILES | parse_profiles(text)
+    return {**builtin_profiles(), **parse_profiles(text, taken=builtin_profiles())}

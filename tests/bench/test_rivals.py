@@ -22,8 +22,8 @@ from bench.peer import peer_configs, shim
 from bench.rounds import Measured
 from bench.store import Store, serve_store
 from bench.suite import ARMS, COMPARISONS, arms_of, comparison_lines
-from bench.usual import Packaging, usual_commands
-from vproc.core.profile import BUILTIN_PROFILES, LADDER
+from bench.usual import LADDER, Packaging, usual_commands
+from vproc.profiles import builtin_profile
 
 
 def encodes(commands: list[list[str]]) -> int:
@@ -62,7 +62,8 @@ async def test_the_usual_way_downloads_first_and_uploads_last(tmp_path: Path) ->
 
 
 def test_all_are_held_against_the_profile_that_is_measured() -> None:
-    assert BUILTIN_PROFILES["abr"].rungs == LADDER
+    assert builtin_profile("abr").rungs == LADDER
+    assert [rung.short_side_px for rung in LADDER] == [1080, 720, 360]
 
 
 def test_the_peer_gets_the_ladder() -> None:

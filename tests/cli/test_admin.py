@@ -19,8 +19,8 @@ from vproc import __version__, daemon
 from vproc.cli import cli
 from vproc.cli.admin import masked
 from vproc.cli.group import CommandGroup, ended_like_interrupt
-from vproc.core.profile import BUILTIN_PROFILES
 from vproc.errors import ConfigError, DependencyError, ErrorCode, RejectedError, UnavailableError
+from vproc.profiles import builtin_profiles
 from vproc.settings import Settings, variable_of
 
 REQUIRED = {"VPROC_RAW_BUCKET": "raw", "VPROC_PROCESSED_BUCKET": "processed", "VPROC_QUEUE_URL": "http://queue/q"}
@@ -170,7 +170,7 @@ def test_profiles() -> None:
     """Every built-in profile, for people and for programs."""
     plain = run("profiles").stdout.splitlines()
     rows = [json.loads(line) for line in run("profiles", "--json").stdout.splitlines()]
-    assert [line.split()[0] for line in plain] == [row["name"] for row in rows] == list(BUILTIN_PROFILES)
+    assert [line.split()[0] for line in plain] == [row["name"] for row in rows] == list(builtin_profiles())
     assert rows[0] == {"name": "abr", "packaging": "cmaf", "codec": "h264", "rungs": [1080, 720, 360]}
     assert plain[0].split() == ["abr", "cmaf", "h264", "1080p", "720p", "360p"]
 

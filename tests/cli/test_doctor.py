@@ -17,7 +17,8 @@ from tests.support.samples import capabilities, tool_pair
 from vproc.cli import checks, cli
 from vproc.cli.checks import Finding, Level
 from vproc.core.hardware import HardwareTrial
-from vproc.core.profile import BUILTIN_PROFILES, Packaging, Profile, VideoCodec
+from vproc.core.profile import Packaging, Profile, VideoCodec
+from vproc.profiles import builtin_profiles
 from vproc.errors import ConfigError, UnavailableError
 from vproc.settings import Settings
 from vproc.workers.ffmpeg import ToolPair
@@ -198,12 +199,12 @@ def test_what_the_chosen_ffmpeg_lacks_is_no_warning_where_another_has_it() -> No
 def test_a_profile_that_nothing_makes_fails_where_it_is_the_default(default: str, level: Level) -> None:
     settings = Settings(raw_bucket="raw", processed_bucket="processed", queue_url="http://q/", profile=default)
     lacking = [tool_pair(encoders=capabilities().encoders - {"libx265"})]
-    found = {finding.detail.split()[0]: finding for finding in checks._made(settings, BUILTIN_PROFILES, lacking)}
+    found = {finding.detail.split()[0]: finding for finding in checks._made(settings, builtin_profiles(), lacking)}
     assert found.keys() == {"hevc", "swap"}
     assert found["hevc"].level is level
     assert found["hevc"].detail == "hevc takes the encoder libx265, which no ffmpeg here has"
     assert found["swap"].level is Level.WARNING
-    assert levels(checks._made(settings, BUILTIN_PROFILES, [tool_pair()])) == ["ok"]
+    assert levels(checks._made(settings, builtin_profiles(), [tool_pair()])) == ["ok"]
 
 
 CARD = {"card": Profile("card", Packaging.PROGRESSIVE, VideoCodec.H264, hardware=True)}
@@ -226,12 +227,12 @@ def test_hardware_is_told_of_only_where_a_profile_asks_for_it(trials: tuple[Hard
     pair = replace(pair, capabilities=replace(pair.capabilities, trials=trials))
     (finding,) = checks._hardware(CARD, [pair])
     assert (finding.level, words in finding.detail) == (level, True)
-    assert checks._hardware(BUILTIN_PROFILES, [pair]) == []
+    assert checks._hardware(builtin_profiles(), [pair]) == []
 
 
 def test_the_trials_of_the_profiles_are_run(around: pytest.MonkeyPatch) -> None:
     """Without a card software is a warning, and the exit code 0."""
-    around.setattr(checks, "read_profiles", lambda _: BUILTIN_PROFILES | CARD)
+    around.setattr(checks, "read_profiles", lambda _: builtin_profiles() | CARD)
     (told,) = examined(0)["hardware"]
     assert told["level"] in {"ok", "warning"}
     assert str(told["detail"]).startswith("h264 is encoded ")

@@ -13,7 +13,7 @@ from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
 from vproc.core.plan import Plan
-from vproc.core.profile import BUILTIN_PROFILES, get_profile
+from vproc.profiles import builtin_profile, builtin_profiles
 
 SOURCE, OUT = Path("/scratch/job/in"), Path("/scratch/job/out")
 HD = media(video(), audio())
@@ -21,14 +21,14 @@ HD = media(video(), audio())
 
 def plan(profile: str, info: MediaInfo = HD, **changes: Any) -> Plan:
     arguments = {"ffmpeg": "/usr/bin/ffmpeg", "source": SOURCE, "out_dir": OUT, "limits": LIMITS, **changes}
-    return make_plan(info, get_profile(profile), **arguments)
+    return make_plan(info, builtin_profile(profile), **arguments)
 
 
 def value(argv: tuple[str, ...], option: str) -> str:
     return argv[argv.index(option) + 1]
 
 
-@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+@pytest.mark.parametrize("profile", sorted(builtin_profiles()))
 def test_the_input_is_confined_and_ffmpeg_listens_to_nobody(profile: str) -> None:
     argv = plan(profile).argv
     before = argv[: argv.index("-i")]
@@ -40,7 +40,7 @@ def test_the_input_is_confined_and_ffmpeg_listens_to_nobody(profile: str) -> Non
     assert value(argv, "-progress") == "pipe:1"
 
 
-@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+@pytest.mark.parametrize("profile", sorted(builtin_profiles()))
 def test_no_option_is_used_that_a_version_between_4_4_and_9_lacks(profile: str) -> None:
     assert not {"-vsync", "-fps_mode", "-map_channel", "-psnr", "-qphist"} & set(plan(profile).argv)
 
@@ -51,7 +51,7 @@ def test_every_media_file_is_stripped_of_what_the_uploader_wrote(profile: str) -
     assert made.argv.count("-map_metadata") == made.argv.count("-map_chapters") == sum(output.is_media for output in made.outputs)
 
 
-@pytest.mark.parametrize("profile", sorted(BUILTIN_PROFILES))
+@pytest.mark.parametrize("profile", sorted(builtin_profiles()))
 def test_every_output_is_an_absolute_path_in_the_directory(profile: str) -> None:
     made = plan(profile)
     written = [word for word in made.argv if word.startswith(f"file:{OUT}")]

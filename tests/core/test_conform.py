@@ -14,9 +14,9 @@ from vproc.core.conform import begins_with_idr, choose_copy
 from vproc.core.grid import KeyGrid
 from vproc.core.ladder import Rung
 from vproc.core.movie import SampleTable
-from vproc.core.profile import BUILTIN_PROFILES
+from vproc.profiles import builtin_profiles
 
-ABR = replace(BUILTIN_PROFILES["abr"], copy_top_rung=True)
+ABR = replace(builtin_profiles()["abr"], copy_top_rung=True)
 TOP = Rung("v1080", 1920, 1080, 23, 5_000_000, 10_000_000)
 VIDEO = video(1920, 1080, profile="High", pix_fmt="yuv420p", field_order="progressive")
 GRID = KeyGrid(4, 2)
@@ -101,7 +101,7 @@ def test_a_rate_that_only_its_clock_rounds_is_constant() -> None:
 
 @pytest.mark.parametrize("profile", ["mp4", "h264", "hevc", "swap", "audio", "thumbnails", "copy"])
 def test_other_profiles_never_copy_a_rung_and_give_no_reason(profile: str) -> None:
-    choice = choose_copy(VIDEO, BUILTIN_PROFILES[profile], TOP, Fraction(30), GRID, REGULAR)
+    choice = choose_copy(VIDEO, builtin_profiles()[profile], TOP, Fraction(30), GRID, REGULAR)
     assert (choice.grid, choice.reason) == (None, None)
 
 

@@ -10,12 +10,12 @@ import pytest
 from tests.support.samples import media, video
 from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.plan import decide
-from vproc.core.profile import get_profile
 from vproc.core.sprite import plan_sprite
+from vproc.profiles import builtin_profile
 
 
 def graph(profile: str = "h264", *, watch: bool = False, **changes: Any) -> str:
-    return video_graph(decide(media(video(**changes)), get_profile(profile)), watch=watch)
+    return video_graph(decide(media(video(**changes)), builtin_profile(profile)), watch=watch)
 
 
 def test_one_output_needs_no_split() -> None:
@@ -87,6 +87,6 @@ def test_the_poster_is_one_of_three_frames_up_to_its_time() -> None:
 
 
 def test_without_a_video_there_is_no_graph() -> None:
-    encode = replace(decide(media(video()), get_profile("h264")), video=None)
+    encode = replace(decide(media(video()), builtin_profile("h264")), video=None)
     with pytest.raises(ValueError, match="video"):
         video_graph(encode, watch=False)

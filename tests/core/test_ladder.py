@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tests.support.samples import video
 from vproc.core.ladder import even_within, output_fps, rungs
-from vproc.core.profile import VideoCodec, get_profile
+from vproc.core.profile import VideoCodec
+from vproc.profiles import builtin_profile
 
-ABR, H264 = get_profile("abr"), get_profile("h264")
+ABR, H264 = builtin_profile("abr"), builtin_profile("h264")
 SIDES = st.integers(min_value=16, max_value=16384)
 FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
 

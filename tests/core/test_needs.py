@@ -11,8 +11,9 @@ from vproc.core.capabilities import Capabilities
 from vproc.core.hardware import HardwareTrial
 from vproc.core.media import MediaInfo
 from vproc.core.needs import Needs, choose_build, missing, needs_of, needs_of_profile, unavailable
-from vproc.core.profile import BUILTIN_PROFILES, HdrMode, Packaging, Profile, VideoCodec, get_profile
+from vproc.core.profile import HdrMode, Packaging, Profile, VideoCodec
 from vproc.errors import RejectedError
+from vproc.profiles import builtin_profile, builtin_profiles
 
 FILM = media(video(), audio())
 AV1 = media(video(codec="av1"), audio(codec="opus"))
@@ -40,18 +41,18 @@ BARE = capabilities(version="9.0", encoders=OLD.encoders - {"libx265"})
 def test_a_job_needs_the_encoders_of_its_outputs_and_decoders_of_what_it_decodes(
     info: MediaInfo, profile: str, encoders: set[str], decoded: set[str]
 ) -> None:
-    assert needs_of(info, get_profile(profile)) == Needs(profile, frozenset(encoders), frozenset(decoded))
+    assert needs_of(info, builtin_profile(profile)) == Needs(profile, frozenset(encoders), frozenset(decoded))
 
 
-@pytest.mark.parametrize("name", BUILTIN_PROFILES)
+@pytest.mark.parametrize("name", builtin_profiles())
 def test_no_source_makes_a_profile_need_an_encoder_that_it_does_not_own_up_to(name: str) -> None:
-    profile = get_profile(name)
+    profile = builtin_profile(name)
     for info in (FILM, AV1, SOUND):
         assert needs_of(info, profile).encoders <= needs_of_profile(profile).encoders
 
 
 def test_swap_may_need_either_encoder() -> None:
-    assert needs_of_profile(get_profile("swap")).encoders == {"libx264", "libx265", "aac"}
+    assert needs_of_profile(builtin_profile("swap")).encoders == {"libx264", "libx265", "aac"}
 
 
 @pytest.mark.parametrize(
@@ -67,19 +68,19 @@ def test_swap_may_need_either_encoder() -> None:
 def test_the_first_build_that_does_it_all_is_chosen(
     info: MediaInfo, profile: str, builds: list[Capabilities], place: int
 ) -> None:
-    assert choose_build(needs_of(info, get_profile(profile)), builds) == place
+    assert choose_build(needs_of(info, builtin_profile(profile)), builds) == place
 
 
 def test_a_source_that_nothing_decodes_is_unsupported_media_and_says_what_is_missing() -> None:
     with pytest.raises(RejectedError) as caught:
-        choose_build(needs_of(AV1, get_profile("abr")), [NEW])
+        choose_build(needs_of(AV1, builtin_profile("abr")), [NEW])
     assert caught.value.code == "unsupported_media"
     assert caught.value.detail == "reading this file takes a decoder of av1, which the ffmpeg of this daemon (8.1) lacks"
 
 
 def test_an_encoder_that_nothing_has_is_named_with_the_profile() -> None:
     with pytest.raises(RejectedError) as caught:
-        choose_build(needs_of(AV1, get_profile("hevc")), [BARE, replace(BARE, version="8.0")])
+        choose_build(needs_of(AV1, builtin_profile("hevc")), [BARE, replace(BARE, version="8.0")])
     assert caught.value.code == "unsupported_profile"
     assert caught.value.detail == (
         "the profile hevc takes the encoder libx265, which the ffmpeg of this daemon (9.0 and 8.0) lacks"
@@ -98,7 +99,7 @@ def test_encoders_are_of_use_only_in_one_build() -> None:
 def test_two_builds_that_each_do_half_refuse_with_what_the_newest_lacks() -> None:
     """One decodes and does not encode, the other encodes and does not decode."""
     with pytest.raises(RejectedError, match="a decoder of av1"):
-        choose_build(needs_of(AV1, get_profile("hevc")), [NEW, replace(BARE)])
+        choose_build(needs_of(AV1, builtin_profile("hevc")), [NEW, replace(BARE)])
 
 
 # --- ten bits and hardware -------------------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ def test_a_profile_that_keeps_hdr_takes_an_encoder_of_ten_bits() -> None:
     assert needs.ten_bit == {"libx265"}
     assert missing(needs, eight) == ("the encoder libx265 of ten bits",)
     assert choose_build(needs, [eight, OLD]) == 1
-    assert choose_build(needs_of(FILM, get_profile("hevc")), [eight, OLD]) == 0
+    assert choose_build(needs_of(FILM, builtin_profile("hevc")), [eight, OLD]) == 0
     with pytest.raises(RejectedError, match="takes the encoder libx265 of ten bits") as caught:
         choose_build(needs, [eight])
     assert caught.value.code == "unsupported_profile"
@@ -132,7 +133,7 @@ def test_a_build_whose_hardware_works_is_preferred_where_the_profile_asks(worked
     """One that none has is no failure: software is the fallback."""
     builds = [replace(OLD, trials=(HardwareTrial("h264_vaapi", works),)) for works in worked]
     assert choose_build(needs_of(FILM, FAST), builds) == place
-    assert choose_build(needs_of(FILM, get_profile("h264")), builds) == 0
+    assert choose_build(needs_of(FILM, builtin_profile("h264")), builds) == 0
 
 
 def test_hardware_is_wanted_for_what_is_encoded() -> None:

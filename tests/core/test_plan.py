@@ -14,15 +14,15 @@ from tests.support.samples import audio, media, video
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
 from vproc.core.plan import OutputKind, PlannedOutput, decide, declared_s, estimated_bytes, outputs_of, target_codec
-from vproc.core.profile import BUILTIN_PROFILES, get_profile
 from vproc.errors import RejectedError
+from vproc.profiles import builtin_profile, builtin_profiles
 
 OUT = Path("/scratch/out")
 HD = media(video(), audio())
 
 
 def outputs(profile: str, info: MediaInfo = HD) -> dict[str, PlannedOutput]:
-    encode = decide(info, get_profile(profile))
+    encode = decide(info, builtin_profile(profile))
     return {output.rendition: output for output in outputs_of(encode, info, OUT)}
 
 
@@ -41,7 +41,7 @@ def outputs(profile: str, info: MediaInfo = HD) -> dict[str, PlannedOutput]:
 )
 def test_each_profile_gives_its_outputs_in_their_order(profile: str, renditions: list[str], target: str | None) -> None:
     assert list(outputs(profile)) == renditions
-    assert target_codec(decide(HD, get_profile(profile)), HD) == target
+    assert target_codec(decide(HD, builtin_profile(profile)), HD) == target
 
 
 def test_swap_makes_h264_of_all_but_h264() -> None:
@@ -52,13 +52,13 @@ def test_swap_makes_h264_of_all_but_h264() -> None:
 @pytest.mark.parametrize("profile", ["abr", "mp4", "h264", "hevc", "swap", "thumbnails"])
 def test_a_profile_of_pictures_refuses_sound_alone(profile: str) -> None:
     with pytest.raises(RejectedError, match=f"profile {profile} takes a video stream") as caught:
-        decide(media(None, audio()), get_profile(profile))
+        decide(media(None, audio()), builtin_profile(profile))
     assert caught.value.code == "unsupported_media"
 
 
 def test_a_profile_of_sound_refuses_a_silent_film() -> None:
     with pytest.raises(RejectedError, match="profile audio takes a sound track"):
-        decide(media(video()), get_profile("audio"))
+        decide(media(video()), builtin_profile("audio"))
 
 
 def test_a_silent_film_has_no_sound_output() -> None:
@@ -68,7 +68,7 @@ def test_a_silent_film_has_no_sound_output() -> None:
 
 
 def test_every_file_is_in_the_directory_under_its_own_name() -> None:
-    for profile in BUILTIN_PROFILES:
+    for profile in builtin_profiles():
         paths = [path for output in outputs(profile).values() for path in output.paths]
         assert all(path.parent == OUT for path in paths)
         assert len(paths) == len(set(paths))
@@ -97,17 +97,17 @@ LONGER_SOUND = media(video(end_s=6.0), audio(end_s=8.0), audio(2, default=False,
 @pytest.mark.parametrize(("profile", "seconds"), [("abr", 9.0), ("mp4", 9.0), ("audio", 8.0), ("thumbnails", 6.0), ("copy", 9.0)])
 def test_what_is_declared_is_the_longest_of_the_streams_that_are_used(profile: str, seconds: float) -> None:
     """Subtitles, a second film or a track of data may go on longer than anything that is made of the file."""
-    assert declared_s(decide(LONGER_SOUND, get_profile(profile)), LONGER_SOUND) == seconds
+    assert declared_s(decide(LONGER_SOUND, builtin_profile(profile)), LONGER_SOUND) == seconds
 
 
 @pytest.mark.parametrize("profile", ["abr", "audio", "thumbnails", "copy"])
 def test_a_stream_whose_end_nobody_tells_lasts_as_long_as_the_file(profile: str) -> None:
     flv = replace(HD, container=Container.FLV, video=video(end_s=None), audio=(audio(end_s=None),))
-    assert declared_s(decide(flv, get_profile(profile)), flv) == 10.0
+    assert declared_s(decide(flv, builtin_profile(profile)), flv) == 10.0
     untold = replace(flv, duration_s=None)
-    assert declared_s(decide(untold, get_profile(profile)), untold) is None
+    assert declared_s(decide(untold, builtin_profile(profile)), untold) is None
     guessed = replace(HD, container=Container.MPEG)
-    assert declared_s(decide(guessed, get_profile(profile)), guessed) is None
+    assert declared_s(decide(guessed, builtin_profile(profile)), guessed) is None
 
 
 def test_the_poster_has_720_lines_at_most_and_the_sheets_their_size() -> None:
@@ -120,7 +120,7 @@ def test_the_poster_has_720_lines_at_most_and_the_sheets_their_size() -> None:
 @pytest.mark.parametrize(("duration_s", "at_s"), [(0.04, 0.01), (4.0, 1.0), (12.0, 3.0), (7200.0, 3.0), (None, 3.0)])
 def test_the_poster_is_near_three_seconds_or_a_quarter(duration_s: float | None, at_s: float) -> None:
     info = media(video(end_s=duration_s), duration_s=duration_s)
-    assert decide(info, get_profile("abr")).poster_at_s == at_s
+    assert decide(info, builtin_profile("abr")).poster_at_s == at_s
 
 
 def test_a_long_film_gives_several_sheets() -> None:
@@ -133,7 +133,7 @@ def test_a_long_film_gives_several_sheets() -> None:
 )
 def test_only_pictures_of_a_long_film_skip_to_its_intra_frames(profile: str, duration_s: float, only: bool) -> None:
     info = media(video(end_s=duration_s), duration_s=duration_s)
-    assert decide(info, get_profile(profile)).keyframes_only is only
+    assert decide(info, builtin_profile(profile)).keyframes_only is only
 
 
 MANY = media(video(), *(audio(number, default=number == 3, end_s=float(number)) for number in range(1, 13)))
@@ -153,28 +153,28 @@ def test_every_sound_is_a_rendition_of_its_own_the_main_one_first_and_eight_at_m
     ("profile", "wanted"), [("mp4", [3, 1, 2, 4, 5, 6, 7, 8]), ("audio", [3]), ("thumbnails", []), ("copy", list(range(1, 13)))]
 )
 def test_the_other_profiles_take_all_sounds_or_the_main_one(profile: str, wanted: list[int]) -> None:
-    assert [track.index for track in decide(MANY, get_profile(profile)).audio] == wanted
+    assert [track.index for track in decide(MANY, builtin_profile(profile)).audio] == wanted
 
 
 def test_every_track_counts_in_what_is_expected_to_be_written() -> None:
     one, two = (media(video(), *(audio(number) for number in range(1, count + 1))) for count in (1, 2))
-    one_bytes, two_bytes = (estimated_bytes(decide(info, get_profile("audio")), info) for info in (one, two))
+    one_bytes, two_bytes = (estimated_bytes(decide(info, builtin_profile("audio")), info) for info in (one, two))
     assert one_bytes == two_bytes
-    one_bytes, two_bytes = (estimated_bytes(decide(info, get_profile("abr")), info) for info in (one, two))
+    one_bytes, two_bytes = (estimated_bytes(decide(info, builtin_profile("abr")), info) for info in (one, two))
     assert two_bytes - one_bytes == pytest.approx(128_000 / 8 * 10 * 1.1, abs=1)
 
 
 def test_pictures_take_no_sound() -> None:
-    assert decide(HD, get_profile("thumbnails")).audio == ()
+    assert decide(HD, builtin_profile("thumbnails")).audio == ()
 
 
 def test_the_rate_is_the_sources() -> None:
-    assert decide(media(video(fps=Fraction(25), base_fps=Fraction(25))), get_profile("abr")).fps == 25
+    assert decide(media(video(fps=Fraction(25), base_fps=Fraction(25))), builtin_profile("abr")).fps == 25
 
 
 def test_the_estimate_is_the_caps_and_the_copys_is_the_source() -> None:
     def estimate(profile: str, info: MediaInfo = HD) -> int:
-        return estimated_bytes(decide(info, get_profile(profile)), info)
+        return estimated_bytes(decide(info, builtin_profile(profile)), info)
 
     assert estimate("h264") == round((5_000_000 + 128_000) / 8 * 10 * 1.1)
     assert estimate("mp4") == round((8_600_000 + 3 * 128_000) / 8 * 10 * 1.1)
@@ -185,11 +185,14 @@ def test_the_estimate_is_the_caps_and_the_copys_is_the_source() -> None:
 
 
 @given(
-    st.integers(16, 8192), st.integers(16, 4320), st.none() | st.floats(0.001, 20_000), st.sampled_from(sorted(BUILTIN_PROFILES))
+    st.integers(16, 8192),
+    st.integers(16, 4320),
+    st.none() | st.floats(0.001, 20_000),
+    st.sampled_from(sorted(builtin_profiles())),
 )
 def test_any_film_gives_outputs_of_every_profile(width: int, height: int, duration_s: float | None, profile: str) -> None:
     info = media(video(width, height, end_s=duration_s), audio(end_s=None), duration_s=duration_s)
     found = outputs(profile, info)
     assert found
     assert all((output.width is None) == (output.kind in {OutputKind.CMAF_AUDIO, OutputKind.AUDIO}) for output in found.values())
-    assert estimated_bytes(decide(info, get_profile(profile)), info) > 0
+    assert estimated_bytes(decide(info, builtin_profile(profile)), info) > 0

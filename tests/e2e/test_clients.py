@@ -21,7 +21,7 @@ from tests.support.caller import fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, command, dev, environment
 from tests.support.media import FFPROBE, clip
-from vproc.core.profile import BUILTIN_PROFILES
+from vproc.profiles import builtin_profiles
 
 pytestmark = pytest.mark.xdist_group("e2e-clients")
 
@@ -180,12 +180,15 @@ CASES = (
     Case("audio", "prores.mov", by_boto3, {("aac",)}, 1.0),
     Case("copy", "h264.ts", by_aws_cli, {("h264", 640, 360, "aac")}, 3.0),
     Case("thumbnails", "film.mp4", by_curl, set(), 5.0),
+    Case("av1", "short.mp4", by_boto3, {("av1", 640, 360, "aac")}),
+    Case("hdr", "hevc10.mp4", by_curl, {("hevc", 640, 360, "aac")}),
+    Case("auto", "vp9.webm", by_requests, {("h264", 360, 360, "aac")}),
 )
 
 
 def test_every_profile_has_its_case() -> None:
     """No built-in profile is left out below."""
-    assert {case.profile for case in CASES} == BUILTIN_PROFILES.keys()
+    assert {case.profile for case in CASES} == builtin_profiles().keys()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.profile}-{case.by.__name__}")
@@ -202,7 +205,7 @@ def test_a_file_goes_through_whatever_brings_it(client: Client, tmp_path: Path, 
     assert all(length == pytest.approx(case.length_s, abs=0.15) for length in lengths), lengths
     assert told["target_codec"] == next((codecs[0] for codecs in sorted(media, key=size)), None)
     pictures = {entry["kind"] for entry in outputs} & {"poster", "sprite", "sprite_vtt"}
-    assert len(pictures) == (3 if BUILTIN_PROFILES[case.profile].pictures else 0)
+    assert len(pictures) == (3 if builtin_profiles()[case.profile].pictures else 0)
     until(lambda: not stands(client, told["s3_key"]), within_s=10, what="the original deleted")
     assert caller.ask(f"/upload/{told['file_id']}/download/original").status == 404
 

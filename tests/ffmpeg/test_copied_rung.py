@@ -17,12 +17,12 @@ from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.faststart import Extent, plan_feed, read_layout
 from vproc.core.movie import SampleTable, read_video
 from vproc.core.plan import OutputKind, Plan
-from vproc.core.profile import BUILTIN_PROFILES
 from vproc.core.verify import check_output
 from vproc.errors import TransientError
+from vproc.profiles import builtin_profiles
 from vproc.workers.follow import Track
 
-ABR = replace(BUILTIN_PROFILES["abr"], copy_top_rung=True)
+ABR = replace(builtin_profiles()["abr"], copy_top_rung=True)
 
 
 def table_of(path: Path) -> SampleTable | None:

@@ -14,9 +14,9 @@ from tests.support.media import FFMPEG, LIMITS, Encoded, clip, encode, encoded, 
 from tests.support.tools import in_use
 from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.exits import encoder_failure, input_damaged
-from vproc.core.profile import get_profile
 from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output
 from vproc.errors import RejectedError, TransientError
+from vproc.profiles import builtin_profile
 
 
 def judge(done: Encoded) -> Verdict:
@@ -90,7 +90,12 @@ def test_a_hole_of_a_week_in_the_timestamps_fills_no_disk(tmp_path: Path) -> Non
 
 def test_a_terminated_encode_leaves_a_file_that_opens_and_its_exit_code_says_no(tmp_path: Path) -> None:
     plan = make_plan(
-        probe(clip("hd.mp4")), get_profile("h264"), ffmpeg=in_use().ffmpeg, source=clip("hd.mp4"), out_dir=tmp_path, limits=LIMITS
+        probe(clip("hd.mp4")),
+        builtin_profile("h264"),
+        ffmpeg=in_use().ffmpeg,
+        source=clip("hd.mp4"),
+        out_dir=tmp_path,
+        limits=LIMITS,
     )
     with subprocess.Popen(
         plan.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

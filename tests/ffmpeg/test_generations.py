@@ -14,7 +14,7 @@ from vproc.core.allowlist import AUDIO_DECODERS, VIDEO_DECODERS
 from vproc.core.capabilities import NEWEST, lacks, unfit
 from vproc.core.hardware import choose_encoder, trial_argv
 from vproc.core.needs import choose_build, needs_of
-from vproc.core.profile import get_profile
+from vproc.profiles import builtin_profile
 from vproc.workers.ffmpeg import PairSource, find_pairs, with_trials
 
 
@@ -56,7 +56,7 @@ def test_every_listed_decoder_is_known_to_this_build_or_named_as_lacking() -> No
 def test_a_source_in_av1_goes_to_a_build_that_decodes_it(profile: str) -> None:
     """The package's cannot, and copies it all the same."""
     builds = [PACKAGED.capabilities, SYSTEM.capabilities]
-    place = choose_build(needs_of(probe(clip("av1.mp4")), get_profile(profile)), builds)
+    place = choose_build(needs_of(probe(clip("av1.mp4")), builtin_profile(profile)), builds)
     assert builds[place].decodes("av1") or profile == "copy"
     assert place == (0 if profile == "copy" else 1)
 

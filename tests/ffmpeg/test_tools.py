@@ -13,8 +13,8 @@ from tests.support.tools import in_use
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.plan import Plan
-from vproc.core.profile import get_profile
 from vproc.errors import RejectedError
+from vproc.profiles import builtin_profile
 from vproc.workers.media import Encoded, MediaTools, Verified
 
 
@@ -28,7 +28,9 @@ def tools() -> MediaTools:
 async def planned(source: Path, profile: str, out_dir: Path) -> Plan:
     with source.open("rb") as file:
         info = await tools().probe(source, sniff(file.read(HEAD_BYTES)), cwd=out_dir)
-    return make_plan(info, get_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=LIMITS, threads=2)
+    return make_plan(
+        info, builtin_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=LIMITS, threads=2
+    )
 
 
 async def encoded(plan: Plan, out_dir: Path) -> Encoded:

@@ -17,8 +17,8 @@ from tests.support.samples import LIMITS, audio, media, video
 from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.container import Container
 from vproc.core.probe import ffprobe_argv
-from vproc.core.profile import BUILTIN_PROFILES, get_profile
 from vproc.errors import RejectedError
+from vproc.profiles import builtin_profile, builtin_profiles
 
 FOLDER = Path(__file__).parent / "argv"
 SOURCE, OUT = Path("/scratch/job/source"), Path("/scratch/job/out")
@@ -64,7 +64,7 @@ def render(argv: tuple[str, ...]) -> str:
 def command(profile: str, source: str) -> str:
     try:
         plan = make_plan(
-            SOURCES[source], get_profile(profile), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS, threads=2
+            SOURCES[source], builtin_profile(profile), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS, threads=2
         )
     except RejectedError as error:
         return f"{error}\n"
@@ -74,9 +74,9 @@ def command(profile: str, source: str) -> str:
 
 
 def golden() -> dict[str, str]:
-    found = {f"{profile}-{source}.txt": command(profile, source) for profile in BUILTIN_PROFILES for source in SOURCES}
+    found = {f"{profile}-{source}.txt": command(profile, source) for profile in builtin_profiles() for source in SOURCES}
     probe = ffprobe_argv("ffprobe", SOURCE, Container.MATROSKA, max_pixels=LIMITS.max_pixels)
-    ladder = make_plan(SOURCES["hd"], get_profile("abr"), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS)
+    ladder = make_plan(SOURCES["hd"], builtin_profile("abr"), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS)
     return found | {"probe.txt": render(probe), "decode-check.txt": render(decode_check_argv("ffmpeg", ladder.outputs))}
 
 
@@ -95,7 +95,7 @@ def test_every_command_line_is_the_one_that_was_read_and_agreed() -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_same_source_gives_the_same_command_line(source: str) -> None:
     """Nothing of time or chance is in it: a second attempt encodes the same."""
-    for profile in BUILTIN_PROFILES:
+    for profile in builtin_profiles():
         assert command(profile, source) == command(profile, source)
 
 
@@ -104,9 +104,9 @@ def test_what_only_describes_a_source_changes_no_command_line() -> None:
     hd = SOURCES["hd"]
     assert hd.video is not None
     described = replace(hd, size_bytes=1, bitrate_bps=None, video=replace(hd.video, nb_frames=7, profile="Main", bitrate_bps=9))
-    for profile in BUILTIN_PROFILES:
+    for profile in builtin_profiles():
         plans = [
-            make_plan(info, get_profile(profile), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS).argv
+            make_plan(info, builtin_profile(profile), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS).argv
             for info in (hd, described)
         ]
         assert plans[0] == plans[1]

@@ -20,9 +20,9 @@ from vproc import __version__
 from vproc.cli import cli
 from vproc.core.files import Outcome, Stage, Status
 from vproc.core.manifest import OutputKind
-from vproc.core.profile import BUILTIN_PROFILES
 from vproc.errors import ErrorCode
 from vproc.http import ROUTES
+from vproc.profiles import builtin_profiles
 from vproc.settings import Settings, variable_of
 from vproc.telemetry import Metrics
 
@@ -115,7 +115,7 @@ def test_the_error_codes_are_the_table() -> None:
 
 def test_every_profile_is_documented() -> None:
     """Each profile that is built in has its row in the page of outputs."""
-    assert set(BUILTIN_PROFILES) <= set(rows("outputs.md", "profile"))
+    assert set(builtin_profiles()) <= set(rows("outputs.md", "profile"))
 
 
 # --- commands and routes -----------------------------------------------------------------------------------------------
@@ -245,6 +245,6 @@ def test_the_readme_starts_with_the_two_commands() -> None:
 
 
 def test_the_package_holds_no_foreign_files() -> None:
-    """What a wheel would carry is Python, SQL-free migrations, the page, and a type marker: no leftovers."""
+    """What a wheel would carry is Python, SQL-free migrations, the page, the profiles, and a type marker: no leftovers."""
     kinds = {file.suffix or file.name for file in committed() if PACKAGE in file.parents}
-    assert kinds <= {".py", ".typed", ".html", ".css", ".js", ".svg", ".mako", ".ini"}
+    assert kinds <= {".py", ".typed", ".toml", ".html", ".css", ".js", ".svg", ".mako", ".ini"}

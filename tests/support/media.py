@@ -27,8 +27,8 @@ from vproc.core.grid import KeyGrid, segmented
 from vproc.core.media import MediaInfo, MediaLimits
 from vproc.core.plan import Plan
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
-from vproc.core.profile import get_profile
 from vproc.core.progress import ProgressParser
+from vproc.profiles import builtin_profile
 
 FFMPEG, FFPROBE = SYSTEM.ffmpeg, SYSTEM.ffprobe
 
@@ -225,7 +225,9 @@ class Encoded:
 def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = LIMITS) -> Encoded:
     """Run a profile's command lines on a file, with the pair that is in use."""
     info = probe(source)
-    plan = make_plan(info, get_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
+    plan = make_plan(
+        info, builtin_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2
+    )
     done = subprocess.run(plan.argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if plan.sheets_argv and done.returncode == 0:
         sheets = subprocess.run(plan.sheets_argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)

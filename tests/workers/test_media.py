@@ -17,9 +17,9 @@ from vproc.core.container import Container
 from vproc.core.media import MediaInfo
 from vproc.core.needs import Needs
 from vproc.core.plan import Plan
-from vproc.core.profile import get_profile
 from vproc.errors import JobError, RejectedError, TransientError, UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
+from vproc.profiles import builtin_profile
 from vproc.settings import GIB
 from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.media import Encoded, MediaTools, existing
@@ -79,7 +79,7 @@ def tools(runner: PlayedRunner, *pairs: ToolPair) -> MediaTools:
 
 def planned(out_dir: Path, profile: str = "abr", info: MediaInfo = FILM) -> Plan:
     return make_plan(
-        info, get_profile(profile), ffmpeg="/bin/ffmpeg", source=Path("/in"), out_dir=out_dir, limits=LIMITS, threads=1
+        info, builtin_profile(profile), ffmpeg="/bin/ffmpeg", source=Path("/in"), out_dir=out_dir, limits=LIMITS, threads=1
     )
 
 

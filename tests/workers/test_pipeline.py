@@ -28,6 +28,7 @@ from vproc.core.plan import Plan
 from vproc.core.verify import Verdict
 from vproc.errors import EncoderError, ErrorCode, JobError, LeaseLostError, RejectedError, TransientError, UnavailableError
 from vproc.ports import Feed
+from vproc.profiles import builtin_profiles
 from vproc.telemetry import Metrics
 from vproc.usage import current_usage, metered
 from vproc.workers import source as source_module
@@ -168,6 +169,7 @@ class Bench:
             limits=samples.LIMITS,
             max_upload_bytes=self.max_upload_bytes,
             metrics=self.metrics,
+            profiles=builtin_profiles(),
         )
         self.version = self.raw.upload(KEY, SOURCE)
 

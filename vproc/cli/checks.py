@@ -21,9 +21,10 @@ from vproc.aws.sqs import SqsQueue, resolve_dlq_url
 from vproc.core.capabilities import lacks
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.needs import needs_of_profile, unavailable
-from vproc.core.profile import BUILTIN_PROFILES, Profile
+from vproc.core.profile import Profile
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
+from vproc.profiles import builtin_profiles
 from vproc.settings import PartialSettings, Role, Settings, read_profiles
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Confinement, Layer
@@ -84,7 +85,7 @@ def _profiles(settings: Settings) -> tuple[Mapping[str, Profile], list[Finding]]
     try:
         profiles = read_profiles(settings.profiles_file)
     except ConfigError as error:
-        return BUILTIN_PROFILES, [Finding("settings", Level.FAILURE, fault, remedy) for fault in error.faults]
+        return builtin_profiles(), [Finding("settings", Level.FAILURE, fault, remedy) for fault in error.faults]
     if settings.profile in profiles:
         return profiles, []
     detail = f"VPROC_PROFILE: no profile {settings.profile!r}"

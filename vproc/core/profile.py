@@ -1,4 +1,5 @@
-"""Encoding profiles: what is made of a file, as plain data. How it is made of a given source: `core.plan`."""
+"""Encoding profiles: what is made of a file, as plain data. How it is made of a given source: `core.plan`. As text:
+`core.profile_file`."""
 
 from __future__ import annotations
 
@@ -107,9 +108,6 @@ def _rung(short_side_px: int | None, kbps: int, *, crf: float = 23) -> RungSpec:
     return RungSpec(short_side_px, crf, kbps * 1000, kbps * 2000)
 
 
-# CRF 23 capped: at equal quality it costs what a fixed bitrate does, and gives easy sources less.
-LADDER = (_rung(1080, 5000), _rung(720, 2800), _rung(360, 800))
-
 _SOURCE_SIZE_KBPS = ((2160, 16000), (1440, 9000), (1080, 5000), (720, 2800), (480, 1400), (0, 800))
 _SHARE = {VideoCodec.H264: 1.0, VideoCodec.HEVC: 0.65, VideoCodec.AV1: 0.55, VideoCodec.VP9: 0.7}
 """Of H.264's cap, for about the same picture."""
@@ -129,22 +127,7 @@ def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
     return _rung(None, round(kbps * _SHARE[codec]), crf=default_crf(codec))
 
 
-BUILTIN_PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("abr", Packaging.CMAF, VideoCodec.H264, rungs=LADDER, pictures=True),
-        Profile("mp4", Packaging.PROGRESSIVE, VideoCodec.H264, rungs=LADDER),
-        Profile("h264", Packaging.PROGRESSIVE, VideoCodec.H264),
-        Profile("hevc", Packaging.PROGRESSIVE, VideoCodec.HEVC),
-        Profile("swap", Packaging.PROGRESSIVE, swap=True),
-        Profile("audio", Packaging.AUDIO),
-        Profile("thumbnails", Packaging.PICTURES, pictures=True),
-        Profile("copy", Packaging.COPY),
-    )
-}
-
-
-def get_profile(name: str, profiles: Mapping[str, Profile] = BUILTIN_PROFILES) -> Profile:
+def get_profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
     """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
     profile = profiles.get(name)
     if profile is None:

@@ -28,7 +28,7 @@ from vproc.core.media import MediaInfo, MediaLimits, check_limits
 from vproc.core.movie import SampleTable, read_video
 from vproc.core.needs import needs_of
 from vproc.core.plan import Plan
-from vproc.core.profile import BUILTIN_PROFILES, Profile, get_profile
+from vproc.core.profile import Profile, get_profile
 from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
 from vproc.tasks import task_group
@@ -91,7 +91,7 @@ class Pipeline:
         limits: MediaLimits,
         max_upload_bytes: int,
         metrics: Metrics,
-        profiles: Mapping[str, Profile] = BUILTIN_PROFILES,
+        profiles: Mapping[str, Profile],
     ) -> None:
         self._profiles = profiles
         self._raw = raw
