@@ -13,6 +13,7 @@ from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
 from vproc.core.plan import Plan
+from vproc.core.profile import HdrMode
 from vproc.profiles import builtin_profile, builtin_profiles
 
 SOURCE, OUT = Path("/scratch/job/in"), Path("/scratch/job/out")
@@ -158,3 +159,24 @@ def test_the_check_decodes_key_frames_of_each_video_and_one_sound() -> None:
 
 def test_pictures_alone_need_no_such_check() -> None:
     assert decode_check_argv("ffmpeg", plan("thumbnails").outputs) == ()
+
+
+def test_a_table_of_colours_is_a_file_of_the_plan() -> None:
+    film = media(video(color_transfer="smpte2084", max_cll_nits=1000), audio())
+    plan = make_plan(film, builtin_profile("abr"), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS)
+    (table,) = plan.files
+    assert str(table.path) in plan.argv[plan.argv.index("-filter_complex") + 1]
+    assert table.path.parent == OUT
+    assert table.content().startswith(b"LUT_3D_SIZE")
+    assert make_plan(media(video()), builtin_profile("abr"), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS).files == ()
+
+
+def test_kept_hdr_tells_the_encoder_its_brightness() -> None:
+    film = media(video(color_transfer="smpte2084", max_cll_nits=1000, max_fall_nits=200))
+    kept = replace(builtin_profile("hevc"), hdr=HdrMode.KEEP)
+    made = [
+        make_plan(film, profile, ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS)
+        for profile in (kept, builtin_profile("hevc"))
+    ]
+    told = ["max-cll=1000,200" in value(one.argv, "-x265-params").split(":") for one in made]
+    assert told == [True, False]

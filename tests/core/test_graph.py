@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support.samples import media, video
 from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.plan import decide
+from vproc.core.profile import HdrMode, Profile, VideoCodec
 from vproc.core.sprite import plan_sprite
 from vproc.profiles import builtin_profile
 
@@ -74,6 +76,75 @@ def test_thumbnails_are_one_an_interval_after_a_picture_of_nothing() -> None:
         "[sprite-in]fps=fps=1/12:start_time=0:eof_action=pass,scale=160:90:flags=lanczos:in_color_matrix=bt709"
         ":out_color_matrix=bt601:out_range=pc,setsar=1,format=yuv420p,tpad=start=1,settb=1/1000,setpts=N[sprite]"
     ) in graph("abr", end_s=1200.0)
+
+
+PQ = {"color_transfer": "smpte2084", "color_primaries": "bt2020", "color_space": "bt2020nc", "pix_fmt": "yuv420p10le"}
+CUBE = Path("/scratch/out/tone-map.cube")
+KEPT = replace(builtin_profile("abr"), codec=VideoCodec.HEVC, hdr=HdrMode.KEEP)
+
+
+def mapped(profile: Profile, cube: Path = CUBE, **changes: Any) -> str:
+    encode = decide(media(video(**(PQ | changes))), profile)
+    return video_graph(encode, watch=not encode.rungs, cube=cube)
+
+
+def test_hdr_is_mapped_once_at_the_largest_rungs_size_for_rungs_and_pictures_alike() -> None:
+    text = mapped(builtin_profile("abr"), width=3840, height=2160)
+    assert text.startswith(
+        "[0:0]fps=fps=30:start_time=0,scale=1920:1080:flags=lanczos:in_color_matrix=bt2020,format=gbrp16,"
+        "lut3d=file=/scratch/out/tone-map.cube:interp=tetrahedral,scale=flags=bilinear:out_color_matrix=bt709:out_range=tv,"
+        "format=yuv420p,setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709,"
+    )
+    assert text.count("lut3d") == 1
+    assert text.index("sidedata=mode=delete:type=11") < text.index("split=5")
+    assert "[v360-in]scale=640:360:flags=lanczos:out_range=tv,setsar=1,format=yuv420p[v360]" in text
+
+
+def test_pictures_alone_are_mapped_each_at_its_own_size() -> None:
+    text = mapped(builtin_profile("thumbnails"))
+    assert text.count("lut3d") == 2
+    assert "lte(selected_n,2)',scale=1280:720:flags=lanczos:in_color_matrix=bt2020,format=gbrp16,lut3d" in text
+    assert "eof_action=pass,scale=160:90:flags=lanczos:in_color_matrix=bt2020,format=gbrp16,lut3d" in text
+    assert text.count("scale=in_color_matrix=bt709:out_color_matrix=bt601:out_range=pc") == 2
+
+
+def test_kept_hdr_has_ten_bits_and_its_tags_and_pictures_of_sdr() -> None:
+    text = mapped(KEPT)
+    tags = "setparams=range=tv:colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084"
+    for rung, size in (("v1080", "1920:1080"), ("v720", "1280:720"), ("v360", "640:360")):
+        assert (
+            f"[{rung}-in]scale={size}:flags=lanczos:out_range=tv:in_color_matrix=bt2020:out_color_matrix=bt2020,setsar=1,"
+            f"format=yuv420p10,{tags}[{rung}]"
+        ) in text
+    assert text.count("lut3d") == 2
+
+
+def test_a_source_of_standard_range_is_eight_bits_in_a_profile_that_keeps_hdr() -> None:
+    encode = decide(media(video()), KEPT)
+    assert encode.tone_map is None
+    assert "yuv420p10" not in video_graph(encode, watch=False)
+
+
+def test_a_codec_without_hdr_has_it_mapped_all_the_same() -> None:
+    assert mapped(replace(KEPT, codec=VideoCodec.H264)).count("lut3d") == 1
+
+
+def test_hdr_of_rgb_has_no_matrix_to_name() -> None:
+    assert "in_color_matrix" not in mapped(builtin_profile("h264"), pix_fmt="gbrp12le", color_space="gbr").partition("lut3d")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "escaped"),
+    [
+        ("/a b%c/t.cube", "/a b%c/t.cube"),
+        ("/it's", r"/it\\\'s"),
+        ("/a:b", r"/a\\:b"),
+        ("/a,b;[c]", r"/a\,b\;\[c\]"),
+        (r"/a\b", r"/a\\\\b"),
+    ],
+)
+def test_a_path_of_odd_characters_is_escaped_for_the_option_and_for_the_graph(path: str, escaped: str) -> None:
+    assert f"lut3d=file={escaped}:interp" in mapped(builtin_profile("h264"), cube=Path(path))
 
 
 def test_sheets_leave_that_picture_out() -> None:

@@ -110,8 +110,9 @@ FAST = Profile("fast", Packaging.PROGRESSIVE, VideoCodec.H264, hardware=True)
 
 def test_a_profile_that_keeps_hdr_takes_an_encoder_of_ten_bits() -> None:
     eight = capabilities(version="8.1", ten_bit=frozenset({"libx264"}))
-    needs = needs_of(FILM, HDR)
-    assert needs.ten_bit == {"libx265"}
+    needs = needs_of(replace(FILM, video=video(color_transfer="smpte2084")), HDR)
+    assert needs.ten_bit == {"libx265"} == needs_of_profile(HDR).ten_bit
+    assert needs_of(FILM, HDR).ten_bit == set()
     assert missing(needs, eight) == ("the encoder libx265 of ten bits",)
     assert choose_build(needs, [eight, OLD]) == 1
     assert choose_build(needs_of(FILM, builtin_profile("hevc")), [eight, OLD]) == 0

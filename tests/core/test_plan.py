@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.support.samples import audio, media, video
 from vproc.core.container import Container
-from vproc.core.media import MediaInfo
+from vproc.core.media import DolbyVision, MediaInfo
 from vproc.core.plan import OutputKind, PlannedOutput, decide, declared_s, estimated_bytes, outputs_of, target_codec
+from vproc.core.profile import HdrMode, Profile, VideoCodec
 from vproc.errors import RejectedError
 from vproc.profiles import builtin_profile, builtin_profiles
 
@@ -54,6 +55,48 @@ def test_a_profile_of_pictures_refuses_sound_alone(profile: str) -> None:
     with pytest.raises(RejectedError, match=f"profile {profile} takes a video stream") as caught:
         decide(media(None, audio()), builtin_profile(profile))
     assert caught.value.code == "unsupported_media"
+
+
+DOLBY_5 = media(video(codec="hevc", dolby_vision=DolbyVision(5, 0)), audio())
+
+
+@pytest.mark.parametrize("profile", ["abr", "mp4", "h264", "hevc", "swap", "thumbnails"])
+def test_dolby_vision_without_a_compatible_base_layer_is_refused_in_words(profile: str) -> None:
+    with pytest.raises(RejectedError, match="no compatible base layer") as caught:
+        decide(DOLBY_5, builtin_profile(profile))
+    assert caught.value.code == "unsupported_media"
+
+
+@pytest.mark.parametrize("profile", ["audio", "copy"])
+def test_what_shows_no_picture_takes_any_dolby_vision(profile: str) -> None:
+    assert decide(DOLBY_5, builtin_profile(profile)).rungs == ()
+
+
+PQ = media(video(color_transfer="smpte2084", color_primaries="bt2020", color_space="bt2020nc"), audio())
+
+
+@pytest.mark.parametrize(
+    ("profile", "ranges"),
+    [
+        (builtin_profile("abr"), {"SDR"}),
+        (replace(builtin_profile("abr"), codec=VideoCodec.HEVC, hdr=HdrMode.KEEP), {"PQ"}),
+        (replace(builtin_profile("mp4"), codec=VideoCodec.AV1, hdr=HdrMode.KEEP), {"PQ"}),
+        (replace(builtin_profile("abr"), codec=VideoCodec.VP9, hdr=HdrMode.KEEP), {"SDR"}),
+        (replace(builtin_profile("abr"), hdr=HdrMode.KEEP), {"SDR"}),
+        (builtin_profile("copy"), {"PQ"}),
+    ],
+    ids=["abr", "kept-hevc", "kept-av1", "vp9", "h264", "copy"],
+)
+def test_each_rungs_range_is_told(profile: Profile, ranges: set[str]) -> None:
+    found = outputs_of(decide(PQ, profile), PQ, OUT)
+    assert {output.video_range for output in found if output.width is not None and output.is_media} == ranges
+    assert all(output.video_range == "SDR" for output in found if not output.is_media)
+
+
+def test_only_what_shows_pictures_has_a_tone_map() -> None:
+    mapped = {name for name, profile in builtin_profiles().items() if decide(PQ, profile).tone_map is not None}
+    assert mapped == {"abr", "mp4", "h264", "hevc", "swap", "thumbnails"}
+    assert all(decide(HD, profile).tone_map is None for profile in builtin_profiles().values())
 
 
 def test_a_profile_of_sound_refuses_a_silent_film() -> None:

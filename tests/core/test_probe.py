@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vproc.core.container import Container
 from vproc.core.labels import TrackRole
-from vproc.core.media import MediaInfo
+from vproc.core.media import DolbyVision, MediaInfo
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.errors import RejectedError
 
@@ -56,6 +56,13 @@ def test_the_command_line_confines_ffprobe_and_names_each_entry() -> None:
     entries = argv[argv.index("-show_entries") + 1]
     assert "stream_tags=language,title" in entries
     assert "format_tags" not in entries
+    assert "packet" not in entries
+
+
+def test_the_first_packets_are_asked_for_where_the_whole_file_is_there() -> None:
+    argv = ffprobe_argv("ffprobe", PurePosixPath("/in"), Container.MOV, max_pixels=1000, packets=True)
+    assert argv[argv.index("-show_entries") + 1].endswith(":packet=stream_index")
+    assert argv[argv.index("-read_intervals") + 1].startswith("%+#")
 
 
 def test_an_ordinary_answer_is_read_whole() -> None:
@@ -130,10 +137,92 @@ def test_cover_art_is_not_the_video() -> None:
     assert [(other.index, other.kind, other.codec) for other in info.others] == [(0, "video", "mjpeg")]
 
 
-def test_the_default_video_is_taken_before_the_first() -> None:
-    info = parse(VIDEO | {"disposition": {"default": 0}}, VIDEO | {"index": 3})
+MATRIX = "\n00000000: {:12} {:12} {:12}\n00000001: {:12} {:12} {:12}\n00000002: {:12} {:12} {:12}\n"
+
+
+def chosen(*streams: dict[str, Any]) -> int:
+    video = parse(*(VIDEO | stream | {"index": number} for number, stream in enumerate(streams))).video
+    assert video is not None
+    return video.index
+
+
+@pytest.mark.parametrize(
+    ("streams", "index"),
+    [
+        ([{"disposition": {"default": 0}}, {}], 1),
+        ([{"width": 640, "height": 360}, {"disposition": {"default": 0}}], 1),
+        ([{}, {"codec_name": "mjpeg", "width": 4000, "height": 3000}], 0),
+        ([{"codec_name": "png", "disposition": {"default": 1}}, {"disposition": {"default": 0}}], 1),
+        ([{"disposition": {"timed_thumbnails": 1}, "width": 4000}, {}], 1),
+        ([{"disposition": {"dependent": 1}, "width": 4000}, {}], 1),
+        ([{"codec_name": "mjpeg"}], 0),
+        ([{"nb_frames": "1", "width": 4000}, {}], 1),
+        ([{"nb_frames": "1"}], 0),
+        ([{"codec_name": "unknown", "width": 4000}, {}], 1),
+        ([{"side_data_list": [{"dv_profile": 7, "bl_present_flag": 0}]}, {}], 1),
+        ([{"side_data_list": [{"dv_profile": 7, "bl_present_flag": 1}]}, {"disposition": {"default": 0}}], 0),
+    ],
+)
+def test_the_video_is_the_largest_that_is_a_film(streams: list[dict[str, Any]], index: int) -> None:
+    assert chosen(*streams) == index
+
+
+def test_a_broadcast_multiplex_gives_the_largest_programme_with_its_own_sound() -> None:
+    small, large = VIDEO | {"width": 720, "height": 576}, VIDEO | {"index": 2}
+    sounds = [AUDIO, AUDIO | {"index": 3}, AUDIO | {"index": 4}]
+    programs = [
+        {"program_id": 1, "streams": [{"index": 0}, {"index": 1}, {"index": 4}]},
+        {"program_id": 2, "streams": [{"index": 2}, {"index": 3}, {"index": 4}]},
+    ]
+    found = {"streams": [small, sounds[0], large, *sounds[1:]], "programs": programs, "format": FORMAT}
+    info = parse_probe(json.dumps(found).encode())
     assert info.video is not None
-    assert info.video.index == 3
+    assert info.video.index == 2
+    assert [track.index for track in info.audio] == [3, 4]
+    assert [other.index for other in info.others] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "mirrored"),
+    [
+        ((65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), False),
+        ((0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30), False),
+        ((-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), True),
+        ((0, 65536, 0, 65536, 0, 0, 0, 0, 1 << 30), True),
+        ((0, 0, 0, 0, 0, 0, 0, 0, 0), False),
+    ],
+)
+def test_a_reflection_is_seen_by_the_matrix(numbers: tuple[int, ...], mirrored: bool) -> None:
+    assert video_of(side_data_list=[{"displaymatrix": MATRIX.format(*numbers), "rotation": 0}]).mirrored is mirrored
+
+
+@pytest.mark.parametrize("matrix", [None, 7, "", "1: 2 3", "x" * 10_000, ": 1 2\n: 3\n: 4"])
+def test_a_matrix_that_makes_no_sense_mirrors_nothing(matrix: object) -> None:
+    assert not video_of(side_data_list=[{"displaymatrix": matrix}]).mirrored
+
+
+def test_dolby_vision_and_the_light_of_hdr_are_read() -> None:
+    side_data = [
+        {"dv_profile": 8, "dv_bl_signal_compatibility_id": 4, "bl_present_flag": 1},
+        {"max_content": 1200, "max_average": 300},
+    ]
+    film = video_of(side_data_list=side_data)
+    assert film.dolby_vision == DolbyVision(8, 4, has_base=True)
+    assert (film.max_cll_nits, film.max_fall_nits) == (1200, 300)
+
+
+def test_streams_of_which_no_packet_was_seen_are_told() -> None:
+    streams = {"streams": [VIDEO, AUDIO], "format": FORMAT}
+    unseen = [
+        parse_probe(json.dumps(streams | found).encode()).unseen
+        for found in (
+            {},
+            {"packets": [{"stream_index": 0}]},
+            {"packets": [{"stream_index": 0}, {"stream_index": 1}]},
+            {"packets": []},
+        )
+    ]
+    assert unseen == [(), (1,), (), (0, 1)]
 
 
 def test_tracks_that_nobody_can_decode_are_left_out() -> None:
@@ -194,6 +283,8 @@ _ANSWER = st.fixed_dictionaries(
     optional={
         "streams": st.lists(_STREAM, max_size=3) | _JSON,
         "format": st.dictionaries(st.sampled_from(sorted(FORMAT)), _JSON) | _JSON,
+        "packets": st.lists(st.fixed_dictionaries({"stream_index": _JSON}), max_size=2) | _JSON,
+        "programs": st.lists(st.fixed_dictionaries({"streams": _JSON}), max_size=2) | _JSON,
     },
 )
 

@@ -12,21 +12,24 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from tests.support.tools import SYSTEM, Tools, in_use
+from tests.support.tools import GENERATIONS, SYSTEM, Tools, in_use
 from vproc.core.allowlist import file_url
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.fmp4 import TrackIndex, index_track
 from vproc.core.grid import KeyGrid, segmented
+from vproc.core.look import holds_packets, packet_argv, pictures_argv, wants_pictures, with_pictures, without_streams
 from vproc.core.media import MediaInfo, MediaLimits
+from vproc.core.needs import choose_build, needs_of
 from vproc.core.plan import Plan
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
+from vproc.core.profile import Profile
 from vproc.core.progress import ProgressParser
 from vproc.profiles import builtin_profile
 
@@ -192,15 +195,32 @@ def clip_names() -> tuple[str, ...]:
     return tuple(_CLIPS)
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Path, *, packets: bool = False) -> MediaInfo:
     """Probe a file as the daemon does: container from its bytes, whitelists, our parser. Raises what the daemon would."""
     with path.open("rb") as file:
         container = sniff(file.read(HEAD_BYTES))
-    argv = ffprobe_argv(in_use().ffprobe, path, container, max_pixels=LIMITS.max_pixels)
+    argv = ffprobe_argv(in_use().ffprobe, path, container, max_pixels=LIMITS.max_pixels, packets=packets)
     done = subprocess.run(argv, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise probe_failure(done.returncode, done.stderr.decode())
     return parse_probe(done.stdout)
+
+
+def examine(path: Path) -> MediaInfo:
+    """A source as the daemon takes it: `probe`, and second looks where that leaves something open."""
+    info = probe(path, packets=True)
+    place = (in_use().ffprobe, path, info.container)
+
+    def look(argv: Sequence[str]) -> bytes:
+        return subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
+
+    empty = [index for index in info.unseen if not holds_packets(look(packet_argv(*place, index, max_pixels=LIMITS.max_pixels)))]
+    if empty:
+        info = without_streams(info, empty)
+    if info.video is not None and wants_pictures(info.video):
+        said = look(pictures_argv(*place, info.video.index, max_pixels=LIMITS.max_pixels))
+        info = replace(info, video=with_pictures(info.video, said))
+    return info
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +242,16 @@ class Encoded:
         return probe(self.path(rendition))
 
 
-def encode(source: Path, profile: str, out_dir: Path, *, limits: MediaLimits = LIMITS) -> Encoded:
-    """Run a profile's command lines on a file, with the pair that is in use."""
-    info = probe(source)
-    plan = make_plan(
-        info, builtin_profile(profile), ffmpeg=in_use().ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2
-    )
+def encode(source: Path, profile: str | Profile, out_dir: Path, *, limits: MediaLimits = LIMITS) -> Encoded:
+    """Run a profile's command lines on a file, with the pair that is in use, or with the other where that cannot, as the daemon
+    does."""
+    info = examine(source)
+    made_of = builtin_profile(profile) if isinstance(profile, str) else profile
+    pairs = [in_use(), *(tools for tools in GENERATIONS if tools != in_use())]
+    fit = pairs[choose_build(needs_of(info, made_of), [tools.capabilities for tools in pairs])]
+    plan = make_plan(info, made_of, ffmpeg=fit.ffmpeg, source=source, out_dir=out_dir, limits=limits, threads=2)
+    for file in plan.files:
+        file.path.write_bytes(file.content())
     done = subprocess.run(plan.argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if plan.sheets_argv and done.returncode == 0:
         sheets = subprocess.run(plan.sheets_argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)

@@ -124,6 +124,44 @@ async def test_what_cannot_be_probed_is_the_files_fault(end: ProcessResult, code
     assert caught.value.code == code
 
 
+def packets_of(*indexes: int) -> dict[str, Any]:
+    return {"packets": [{"stream_index": index} for index in indexes]}
+
+
+async def test_a_whole_source_without_questions_is_looked_at_once(tmp_path: Path) -> None:
+    told = json.loads(described(PICTURE | {"field_order": "progressive"}, SOUND).stdout) | packets_of(0, 1)
+    runner = PlayedRunner([((), result(stdout=json.dumps(told)))])
+    info = await tools(runner).examine(Path("/in"), Container.MOV, cwd=tmp_path)
+    assert (info.unseen, len(runner.calls)) == ((), 1)
+
+
+@pytest.mark.parametrize(("found", "left"), [(packets_of(), 0), (packets_of(1), 1)])
+async def test_a_track_of_which_no_packet_was_seen_is_searched_and_left_out_where_there_is_none(
+    found: dict[str, Any], left: int, tmp_path: Path
+) -> None:
+    told = json.loads(described(PICTURE | {"field_order": "progressive"}, SOUND).stdout) | packets_of(0)
+    runner = PlayedRunner([(("-select_streams",), result(stdout=json.dumps(found))), ((), result(stdout=json.dumps(told)))])
+    info = await tools(runner).examine(Path("/in"), Container.MOV, cwd=tmp_path)
+    assert len(info.audio) == left
+    assert runner.calls[1].argv[runner.calls[1].argv.index("-select_streams") + 1] == "1"
+    assert runner.calls[1].limits.memory_bytes == GIB
+
+
+async def test_of_a_part_of_a_source_nothing_is_said_to_be_empty(tmp_path: Path) -> None:
+    runner = PlayedRunner([((), described(PICTURE | {"field_order": "progressive"}, SOUND))])
+    info = await tools(runner).examine(Path("/in"), Container.MATROSKA, cwd=tmp_path, whole=False)
+    assert len(info.audio) == 1
+    assert "packet=" not in " ".join(runner.calls[0].argv)
+
+
+@pytest.mark.parametrize(("said", "order"), [('{"frames": [{"interlaced_frame": 1}]}', "bb"), ("", None)])
+async def test_pictures_are_asked_for_what_the_container_does_not_tell(said: str, order: str | None, tmp_path: Path) -> None:
+    runner = PlayedRunner([(("-select_streams",), result(1, stdout=said)), ((), described(PICTURE, SOUND))])
+    info = await tools(runner).examine(Path("/in"), Container.MOV, cwd=tmp_path, whole=False)
+    assert info.video is not None
+    assert info.video.field_order == order
+
+
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +188,21 @@ async def test_both_commands_run_within_limits_that_follow_from_the_plan(tmp_pat
     )  # fmt: skip
     assert [call.limits for call in runner.calls] == [wanted, wanted]
     assert {call.cwd for call in runner.calls} == {tmp_path}
+
+
+async def test_the_table_of_colours_stands_before_ffmpeg_starts(tmp_path: Path) -> None:
+    plan = planned(tmp_path, info=media(video(color_transfer="arib-std-b67"), audio()))
+    (table,) = plan.files
+    stood: list[bool] = []
+
+    class Watching(PlayedRunner):
+        async def run(self, argv: Sequence[str], **kwargs: Any) -> ProcessResult:
+            stood.append(table.path.read_bytes().startswith(b"LUT_3D_SIZE"))
+            return await super().run(argv, **kwargs)
+
+    runner = Watching(files={plan.thumbs: b""} if plan.thumbs else {})
+    await tools(runner).encode(plan, source_bytes=SOURCE_BYTES, cwd=tmp_path, on_progress=lambda _: None)
+    assert stood == [True, True]
 
 
 async def test_thumbnails_are_gone_once_their_sheets_are_made(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class StubTools(MediaTools):
         self.calls[name] += 1
         await self.steps.get(name, nothing)()
 
-    async def probe(self, source: Path, container: Container, *, cwd: Path) -> MediaInfo:
+    async def examine(self, source: Path, container: Container, *, cwd: Path, whole: bool = True) -> MediaInfo:
         assert container is self.container
         self.sources.append(await anyio.to_thread.run_sync(source.read_bytes))
         await self._step("probe")

@@ -40,7 +40,7 @@ REQUIRED_ENCODERS: Final = frozenset({"libx264", "aac", "mjpeg", "rawvideo"})
 REQUIRED_FILTERS: Final = frozenset(
     {
         *("aformat", "alimiter", "aresample", "bwdif", "format", "fps", "lut3d", "null", "pan", "scale", "select"),
-        *("setparams", "setpts", "setrange", "setsar", "settb", "split", "tile", "tpad", "trim"),
+        *("setparams", "setpts", "setrange", "setsar", "settb", "sidedata", "split", "tile", "tpad", "trim"),
     }
 )
 REQUIRED_MUXERS: Final = frozenset({"image2", "ipod", "matroska", "mp4", "null", "nut", "webm"})

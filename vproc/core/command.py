@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vproc.core.allowlist import PIPE_URL, file_url, input_options
+from vproc.core.colour import hdr_parameters
 from vproc.core.container import Container
 from vproc.core.encoders import video_options
 from vproc.core.graph import WATCH, sheets_graph, video_graph
@@ -21,6 +22,7 @@ from vproc.core.plan import (
     Encode,
     OutputKind,
     Plan,
+    PlannedFile,
     PlannedOutput,
     decide,
     declared_s,
@@ -80,8 +82,10 @@ def make_plan(
         *_source_options(encode, info, limits, threads, piped),
         "-i", PIPE_URL if piped else file_url(source),
     ]  # fmt: skip
+    files = () if encode.tone_map is None else (PlannedFile(out_dir / "tone-map.cube", encode.tone_map),)
     if encode.encoded or encode.poster_px:
-        argv += ["-filter_complex", video_graph(encode, watch=not encode.encoded)]
+        cube = files[0].path if files else None
+        argv += ["-filter_complex", video_graph(encode, watch=not encode.encoded, cube=cube)]
     if encode.poster_px and not encode.encoded:
         # First, since ffmpeg counts the frames of its first video output.
         argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
@@ -105,6 +109,7 @@ def make_plan(
         sprite=encode.sprite,
         thumbs=_thumbs_path(sheets) if sheets else None,
         sheets_argv=_sheets_argv(ffmpeg, encode.sprite, sheets) if encode.sprite and sheets else (),
+        files=files,
     )
 
 
@@ -173,7 +178,10 @@ def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
     if encode.video_codec is None:
         raise ValueError("a rung takes a codec")
     encoder = SOFTWARE_ENCODERS[encode.video_codec]
-    options = video_options(rung, encode.profile, encoder=encoder, fps=encode.fps, grid=encode.grid, threads=threads)
+    described = hdr_parameters(encode.video, encoder) if encode.video is not None and encode.keeps_hdr else ()
+    options = video_options(
+        rung, encode.profile, encoder=encoder, fps=encode.fps, grid=encode.grid, threads=threads, described=described
+    )
     return ["-map", f"[{rung.name}]", *options]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vproc.core.colour import tone_map
 from vproc.core.grid import KeyGrid, segment_starts
 from vproc.core.ladder import Rung
 from vproc.core.media import VideoStream
@@ -58,14 +59,14 @@ def _unlike(video: VideoStream, top: Rung) -> Iterator[str]:
         yield f"it is {video.codec} and not h264"
     if (video.width, video.height) != (top.width, top.height):
         yield f"it is {video.width}x{video.height} and the top rung {top.width}x{top.height}"
-    if (video.display_width, video.display_height) != (video.width, video.height) or video.rotation:
-        yield "it is shown turned or stretched"
+    if (video.display_width, video.display_height) != (video.width, video.height) or video.rotation or video.mirrored:
+        yield "it is shown turned, mirrored or stretched"
     if video.profile not in _PROFILES or video.pix_fmt != "yuv420p" or video.bit_depth != 8:  # noqa: PLR2004 - bits
         yield f"it is {video.profile or 'of an unknown profile'}, {video.pix_fmt}; every player takes High, yuv420p"
     if video.interlaced:
         yield "it is interlaced"
-    if video.color_transfer in {"smpte2084", "arib-std-b67"}:
-        yield "it is of high dynamic range"
+    if tone_map(video) is not None:
+        yield "its colours are of high dynamic range or wider than BT.709"
 
 
 def _unfit(table: SampleTable, top: Rung, fps: Fraction, grid: KeyGrid) -> Iterator[str]:

@@ -16,12 +16,35 @@ _MAX_SIDE_PX = 16384
 
 
 @dataclass(frozen=True, slots=True)
+class MasteringDisplay:
+    """The display that HDR was graded on (SMPTE ST 2086): x and y of red, green, blue and white, and its light in cd/m²."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    white: tuple[float, float]
+    most_nits: float
+    least_nits: float
+
+
+@dataclass(frozen=True, slots=True)
+class DolbyVision:
+    """Its configuration record. ``compatible``: what the base layer is by itself: 0 nothing, 1 HDR10, 2 SDR, 4 HLG, 6 Blu-ray.
+    ``has_base``: the stream holds the base layer; without, it is an enhancement of another."""
+
+    profile: int
+    compatible: int
+    has_base: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class VideoStream:
     """The video that is processed.
 
     ``width`` x ``height`` are coded; ``display_width`` x ``display_height`` are what a viewer sees, in square pixels and
-    after rotation. ``rotation`` in degrees counter-clockwise as ffprobe tells it. ``end_s`` counts from the file's own
-    start. ``fps`` is the average rate, ``base_fps`` the finest grid that the timestamps fall on; None where unknown.
+    after rotation. ``rotation`` in degrees counter-clockwise as ffprobe tells it, of no sense where ``mirrored``.
+    ``end_s`` counts from the file's own start. ``fps`` is the average rate, ``base_fps`` the finest grid that the timestamps
+    fall on; None where unknown. ``max_cll_nits`` and ``max_fall_nits``: the brightest sample and the brightest picture's mean.
     """
 
     index: int
@@ -32,6 +55,7 @@ class VideoStream:
     display_height: int
     profile: str | None = None
     rotation: int = 0
+    mirrored: bool = False
     sar: Fraction = Fraction(1)
     pix_fmt: str | None = None
     bit_depth: int = 8
@@ -43,6 +67,10 @@ class VideoStream:
     color_space: str | None = None
     color_transfer: str | None = None
     color_primaries: str | None = None
+    mastering: MasteringDisplay | None = None
+    max_cll_nits: int | None = None
+    max_fall_nits: int | None = None
+    dolby_vision: DolbyVision | None = None
     bitrate_bps: int | None = None
     start_s: float = 0.0
     end_s: float | None = None
@@ -94,7 +122,11 @@ class OtherStream:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A probed file. ``duration_s`` is None where the container declares none, as browsers' recordings do."""
+    """A probed file. ``duration_s`` is None where the container declares none, as browsers' recordings do.
+
+    ``unseen``: streams of which none of the first packets was, so that they may be empty (see `core.look`); none where nobody
+    looked.
+    """
 
     container: Container
     duration_s: float | None
@@ -104,6 +136,7 @@ class MediaInfo:
     video: VideoStream | None
     audio: tuple[AudioStream, ...]
     others: tuple[OtherStream, ...] = ()
+    unseen: tuple[int, ...] = ()
 
     @property
     def main_audio(self) -> AudioStream | None:

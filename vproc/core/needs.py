@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from vproc.core.capabilities import Capabilities
+from vproc.core.colour import keeps_hdr
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.media import MediaInfo
 from vproc.core.profile import HdrMode, Packaging, Profile, VideoCodec
@@ -44,7 +45,9 @@ def needs_of(info: MediaInfo, profile: Profile) -> Needs:
     if audio is not None and profile.packaging in _WITH_SOUND:
         decoded.add(audio.codec)
     made = {codec} if codec is not None and video is not None else set()
-    return replace(_needs(profile, made), decoded=frozenset(decoded))
+    needs = replace(_needs(profile, made), decoded=frozenset(decoded))
+    kept = video is not None and codec is not None and keeps_hdr(video, profile, codec)
+    return needs if kept else replace(needs, ten_bit=frozenset())
 
 
 def _needs(profile: Profile, codecs: Collection[VideoCodec]) -> Needs:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
+from vproc.core.colour import VideoRange, has_base_layer, keeps_hdr, tone_map, video_range
 from vproc.core.conform import CopyChoice, choose_copy
 from vproc.core.encoders import kept_grid
 from vproc.core.grid import KeyGrid
@@ -21,6 +22,7 @@ from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.core.remux import Remux, choose_container
 from vproc.core.sound import kept_channels
 from vproc.core.sprite import SpritePlan, plan_sprite
+from vproc.core.tonemap import ToneMap
 from vproc.errors import ErrorCode, RejectedError
 
 OLDEST = 4
@@ -53,6 +55,7 @@ class PlannedOutput:
 
     ``paths`` is one file but for a sprite of several sheets. ``codec`` is ffprobe's name. ``duration_s`` is None where the
     source does not tell it. ``sounds`` are the source's tracks that are in it, in its order. ``copied``: the source's own stream.
+    ``video_range`` is of pictures that move.
     """
 
     kind: OutputKind
@@ -65,6 +68,7 @@ class PlannedOutput:
     duration_s: float | None = None
     sounds: tuple[AudioStream, ...] = ()
     copied: bool = False
+    video_range: VideoRange = VideoRange.SDR
 
     @property
     def path(self) -> Path:
@@ -85,7 +89,10 @@ class PlannedOutput:
 @dataclass(frozen=True, slots=True)
 class Encode:
     """What the command line is made of, decided. ``video_codec`` None: no picture is encoded. ``audio``: the main track first.
-    ``copied``: the rung that is the source's own stream; ``copy_refused``: why there is none, where the profile wants one."""
+
+    ``copied``: the rung that is the source's own stream; ``copy_refused``: why there is none, where the profile wants one.
+    ``tone_map`` brings the source to SDR, for the pictures alone where the rungs keep what they are (``keeps_hdr``).
+    """
 
     profile: Profile
     video: VideoStream | None
@@ -101,11 +108,25 @@ class Encode:
     grid: KeyGrid
     copied: Rung | None = None
     copy_refused: str | None = None
+    tone_map: ToneMap | None = None
+    keeps_hdr: bool = False
 
     @property
     def encoded(self) -> tuple[Rung, ...]:
         """The rungs without the one that is copied."""
         return tuple(rung for rung in self.rungs if rung is not self.copied)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file that has to stand before ffmpeg starts."""
+
+    path: Path
+    tone_map: ToneMap
+
+    def content(self) -> bytes:
+        """Its bytes; at first about 150 ms of work."""
+        return self.tone_map.cube()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +141,7 @@ class Plan:
     ``copied`` names the rendition that is the source's own stream; ``copy_refused`` is as `Encode`'s.
 
     With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
-    sheets of them; ``thumbs`` is of no use after it.
+    sheets of them; ``thumbs`` is of no use after it. ``files`` are to be written before either.
     """
 
     argv: tuple[str, ...]
@@ -138,6 +159,7 @@ class Plan:
     sprite: SpritePlan | None = None
     thumbs: Path | None = None
     sheets_argv: tuple[str, ...] = ()
+    files: tuple[PlannedFile, ...] = ()
 
     @property
     def daring(self) -> bool:
@@ -153,6 +175,13 @@ def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, 
         raise _lacks(profile, "a video stream")
     if profile.packaging is Packaging.AUDIO and not info.audio:
         raise _lacks(profile, "a sound track")
+    decoded = video is not None and profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES}
+    if video is not None and decoded and not has_base_layer(video):
+        raise RejectedError(
+            ErrorCode.UNSUPPORTED_MEDIA,
+            "the video is Dolby Vision of a profile that has no compatible base layer: its colours are known to a licensed"
+            " decoder alone; export it as HDR10, HLG or SDR",
+        )
     video_codec = _video_codec(profile, video)
     encoded: tuple[Rung, ...] = ()
     if video is not None and video_codec is not None:
@@ -183,6 +212,8 @@ def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, 
         grid=copy.grid or grid,
         copied=encoded[0] if copy.grid else None,
         copy_refused=copy.reason,
+        tone_map=tone_map(video) if video is not None and (encoded or shown) else None,
+        keeps_hdr=video is not None and video_codec is not None and keeps_hdr(video, profile, video_codec),
     )
 
 
@@ -190,11 +221,12 @@ def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedO
     """The files in the order of the command line."""
     video_s = _length(info, encode.video)
     packaging, codec = encode.profile.packaging, encode.video_codec.value if encode.video_codec else ""
+    shown = video_range(encode.video) if encode.video is not None and encode.keeps_hdr else VideoRange.SDR
     found: list[PlannedOutput] = []
     if packaging is Packaging.CMAF:
         found += [
             PlannedOutput(OutputKind.CMAF_VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
-                          duration_s=video_s, copied=rung is encode.copied)
+                          duration_s=video_s, copied=rung is encode.copied, video_range=shown)
             for rung in encode.rungs
         ]  # fmt: skip
         found += [
@@ -205,7 +237,7 @@ def outputs_of(encode: Encode, info: MediaInfo, out_dir: Path) -> tuple[PlannedO
     elif packaging is Packaging.PROGRESSIVE:
         found += [
             PlannedOutput(OutputKind.VIDEO, rung.name, (out_dir / f"{rung.name}.mp4",), codec, rung.width, rung.height,
-                          "aac" if encode.audio else None, _longest(info, encode), encode.audio)
+                          "aac" if encode.audio else None, _longest(info, encode), encode.audio, video_range=shown)
             for rung in encode.rungs
         ]  # fmt: skip
     elif packaging is Packaging.AUDIO:
@@ -316,5 +348,5 @@ def _remuxed(encode: Encode, remux: Remux, info: MediaInfo, out_dir: Path) -> Pl
         return PlannedOutput(OutputKind.AUDIO, "copy", (path,), audio.codec if audio else "", duration_s=_longest(info, encode))
     return PlannedOutput(
         OutputKind.VIDEO, "copy", (path,), video.codec, video.display_width, video.display_height,
-        audio.codec if audio else None, _longest(info, encode),
+        audio.codec if audio else None, _longest(info, encode), video_range=video_range(video),
     )  # fmt: skip

@@ -47,7 +47,7 @@ class HdrMode(StrEnum):
     TONE_MAP = "tone-map"
     """Standard range, BT.709, 8 bits: every player shows it."""
     KEEP = "keep"
-    """As it is, 10 bits, with its metadata. A source of standard range is encoded in 10 bits too."""
+    """As it is, 10 bits, with its metadata: of HEVC and AV1. A source of standard range is encoded in 8 bits."""
 
 
 class Measure(StrEnum):

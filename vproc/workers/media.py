@@ -5,7 +5,7 @@ is decided in `core`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,9 +15,10 @@ from vproc.core.command import decode_check_argv
 from vproc.core.container import Container
 from vproc.core.exits import encoder_failure
 from vproc.core.hardware import drives_hardware
+from vproc.core.look import holds_packets, packet_argv, pictures_argv, wants_pictures, with_pictures, without_streams
 from vproc.core.media import MediaInfo
 from vproc.core.needs import Needs, choose_build
-from vproc.core.plan import OutputKind, Plan, PlannedOutput
+from vproc.core.plan import OutputKind, Plan, PlannedFile, PlannedOutput
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.progress import ProgressParser
 from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output, check_picture
@@ -90,9 +91,27 @@ class MediaTools:
             stall_timeout_s=self._stall_timeout_s,
         )
 
-    async def probe(self, source: Path, container: Container, *, cwd: Path) -> MediaInfo:
-        """What a file holds. Raises `RejectedError` for one that cannot be read."""
-        argv = ffprobe_argv(self._pairs[0].ffprobe, source, container, max_pixels=self._max_pixels)
+    async def examine(self, source: Path, container: Container, *, cwd: Path, whole: bool = True) -> MediaInfo:
+        """What a source holds: `probe`, and second looks where that leaves something open. Of one that is not ``whole`` nobody
+        can say whether a stream is empty; else such streams are left out. Raises `RejectedError`."""
+        info = await self.probe(source, container, cwd=cwd, packets=whole)
+
+        async def look(argv: Sequence[str]) -> bytes:
+            # A look that fails or takes too long tells nothing, and nothing is what its readers make of it.
+            return (await self._runner.run(argv, cwd=cwd, limits=_PROBE_LIMITS)).stdout
+
+        place, bound = (self._pairs[0].ffprobe, source, container), self._max_pixels
+        empty = [index for index in info.unseen if not holds_packets(await look(packet_argv(*place, index, max_pixels=bound)))]
+        if empty:
+            info = without_streams(info, empty)
+        if (video := info.video) is not None and wants_pictures(video):
+            said = await look(pictures_argv(*place, video.index, max_pixels=bound))
+            info = replace(info, video=with_pictures(video, said))
+        return info
+
+    async def probe(self, source: Path, container: Container, *, cwd: Path, packets: bool = False) -> MediaInfo:
+        """What a file says that it holds. Raises `RejectedError` for one that cannot be read."""
+        argv = ffprobe_argv(self._pairs[0].ffprobe, source, container, max_pixels=self._max_pixels, packets=packets)
         result = await self._runner.run(argv, cwd=cwd, limits=_PROBE_LIMITS)
         if result.stopped is not None:
             raise RejectedError(ErrorCode.CORRUPT_MEDIA, f"the file cannot be read within its limits ({result.stopped.value})")
@@ -128,6 +147,8 @@ class MediaTools:
             directory_bytes=source_bytes + largest,
             stall_s=self._stall_timeout_s,
         )
+        for file in plan.files:
+            await anyio.to_thread.run_sync(_write, file)
         result = await self._runner.run(plan.argv, cwd=cwd, limits=limits, on_line=on_line, feed=feed)
         if (failure := _failure(result)) is not None:
             raise failure
@@ -209,6 +230,10 @@ def _codecs(output: PlannedOutput) -> set[str]:
 def existing(output: PlannedOutput) -> tuple[Path, ...]:
     """The files of an output that were written."""
     return tuple(path for path in output.paths if path.exists())
+
+
+def _write(file: PlannedFile) -> None:
+    file.path.write_bytes(file.content())
 
 
 def _head(path: Path) -> bytes:

@@ -171,14 +171,14 @@ class Pipeline:
             if source.whole:
                 progress.reach(Stage.PROBE, _DOWNLOADED)
             try:
-                return layout, await self._tools.probe(source.path, layout.container, cwd=directory)
+                return layout, await self._tools.examine(source.path, layout.container, cwd=directory, whole=source.whole)
             except JobError as error:
                 if source.whole or isinstance(error, UnavailableError):
                     raise
                 log.info("early_probe_failed", code=error.code.value, detail=error.detail)
         await source.until_whole()
         with figures.stage(Stage.PROBE):
-            info = await self._tools.probe(source.path, layout.container, cwd=directory)
+            info = await self._tools.examine(source.path, layout.container, cwd=directory)
         return replace(layout, feed=None), info
 
     async def _make(self, work: _Work) -> _Made:
@@ -191,6 +191,9 @@ class Pipeline:
                 raise
             log.info("fast_path_left", code=error.code.value, detail=error.detail)
         await work.source.until_whole()
+        # Now it can be told which of its streams are empty.
+        info = await work.tools.examine(work.source.path, work.layout.container, cwd=work.directory)
+        work = replace(work, info=info)
         await self._processed.delete_prefix(run_prefix(work.job.file.file_id, work.job.run_id))
         return await self._attempt(self._plan(work, out=work.directory / "plain", plainly=True), work)
 
