@@ -20,8 +20,8 @@ from bench.jobs import run_job
 from bench.renditions import fetch_renditions
 from bench.results import machine
 from bench.sources import make_source
+from bench.usual import LADDER
 from bench.vmaf import measure_vmaf
-from vproc.core.profile import LADDER
 
 LONGEST_S = 8.0
 _EVERY = 2

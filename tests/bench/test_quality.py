@@ -15,7 +15,7 @@ from bench.idle import GAUGE_CALLS_PER_HOUR, calls_per_hour, idle_lines
 from bench.processes import BenchError
 from bench.quality import Encoded, fixed_ladder, quality_lines, quality_rounds
 from bench.renditions import published
-from vproc.core.profile import LADDER
+from bench.usual import LADDER
 
 AUTO = Encoded(rungs=((1080, 2_000_000), (720, 700_000), (360, 300_000)), vmaf=93.5, cpu_s=20)
 FIXED = Encoded(rungs=((1080, 3_000_000), (720, 700_000), (360, 300_000)), vmaf=96.0, cpu_s=18)

@@ -18,8 +18,8 @@ from vproc.cli import checks, cli
 from vproc.cli.checks import Finding, Level
 from vproc.core.hardware import HardwareTrial
 from vproc.core.profile import Packaging, Profile, VideoCodec
-from vproc.profiles import builtin_profiles
 from vproc.errors import ConfigError, UnavailableError
+from vproc.profiles import builtin_profiles
 from vproc.settings import Settings
 from vproc.workers.ffmpeg import ToolPair
 
@@ -200,7 +200,7 @@ def test_a_profile_that_nothing_makes_fails_where_it_is_the_default(default: str
     settings = Settings(raw_bucket="raw", processed_bucket="processed", queue_url="http://q/", profile=default)
     lacking = [tool_pair(encoders=capabilities().encoders - {"libx265"})]
     found = {finding.detail.split()[0]: finding for finding in checks._made(settings, builtin_profiles(), lacking)}
-    assert found.keys() == {"hevc", "swap"}
+    assert found.keys() == {"hevc", "swap", "hdr"}
     assert found["hevc"].level is level
     assert found["hevc"].detail == "hevc takes the encoder libx265, which no ffmpeg here has"
     assert found["swap"].level is Level.WARNING

@@ -95,7 +95,7 @@ def test_each_rungs_range_is_told(profile: Profile, ranges: set[str]) -> None:
 
 def test_only_what_shows_pictures_has_a_tone_map() -> None:
     mapped = {name for name, profile in builtin_profiles().items() if decide(PQ, profile).tone_map is not None}
-    assert mapped == {"abr", "mp4", "h264", "hevc", "swap", "thumbnails"}
+    assert mapped == {"abr", "mp4", "h264", "hevc", "swap", "thumbnails", "av1", "hdr", "auto"}
     assert all(decide(HD, profile).tone_map is None for profile in builtin_profiles().values())
 
 

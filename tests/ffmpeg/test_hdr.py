@@ -15,7 +15,8 @@ from tests.support.media import FFPROBE, Encoded, encode, examine
 from tests.support.tools import GENERATIONS, in_use
 from vproc.core.allowlist import file_url
 from vproc.core.colour import VideoRange, video_range
-from vproc.core.profile import HdrMode, VideoCodec, get_profile
+from vproc.core.profile import HdrMode, VideoCodec
+from vproc.profiles import builtin_profile
 
 TO_BT2020 = ((0.6274, 0.3293, 0.0433), (0.0691, 0.9195, 0.0114), (0.0164, 0.0880, 0.8956))
 X265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=error:crf=2"
