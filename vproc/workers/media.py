@@ -77,6 +77,16 @@ class MediaTools:
         self._job_timeout_s = job_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
+    @property
+    def max_pixels(self) -> int:
+        """The largest frame that is decoded."""
+        return self._max_pixels
+
+    @property
+    def pairs(self) -> tuple[ToolPair, ...]:
+        """Every pair, the one that is used first."""
+        return self._pairs
+
     def fit(self, needs: Needs) -> MediaTools:
         """These tools with the first pair that does what a job needs in front. Raises `RejectedError` where none does."""
         place = choose_build(needs, [pair.capabilities for pair in self._pairs])
