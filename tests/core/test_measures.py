@@ -13,14 +13,15 @@ from tests.support.graphs import labels
 from tests.support.samples import LIMITS, audio, capabilities, media, video
 from vproc.core.measures import EVERY, MEASURED_FILES, can_measure, compared_outputs, measure_argv, read_measures
 from vproc.core.plan import decide, outputs_of
-from vproc.core.profile import Measure, get_profile
+from vproc.core.profile import Measure
+from vproc.profiles import builtin_profile
 
 FILM = media(video(1920, 1080), audio())
 OUT = Path("/scratch/out")
 
 
 def arranged(measure: Measure, profile: str = "abr") -> tuple[tuple[str, ...], dict[str, str]]:
-    encode = decide(FILM, replace(get_profile(profile), measure=measure))
+    encode = decide(FILM, replace(builtin_profile(profile), measure=measure))
     outputs = compared_outputs(encode, outputs_of(encode, FILM, OUT))
     return measure_argv(
         FILM, encode, outputs, measure, ffmpeg="/bin/ffmpeg", source=Path("/scratch/source"), max_pixels=LIMITS.max_pixels
@@ -52,11 +53,11 @@ def test_each_rung_is_compared_at_its_own_size() -> None:
 
 
 def test_pictures_and_sound_are_not_compared() -> None:
-    encode = decide(FILM, get_profile("abr"))
+    encode = decide(FILM, builtin_profile("abr"))
     outputs = outputs_of(encode, FILM, OUT)
     assert {output.rendition for output in outputs} > {"audio", "poster", "sprite"}
     assert [output.rendition for output in compared_outputs(encode, outputs)] == ["v1080", "v720", "v360"]
-    copied = decide(FILM, get_profile("copy"))
+    copied = decide(FILM, builtin_profile("copy"))
     assert compared_outputs(copied, outputs_of(copied, FILM, OUT)) == ()
 
 

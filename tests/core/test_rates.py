@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vproc.core.ladder import Rung, rungs
-from vproc.core.profile import Profile, RungSpec, VideoCodec, get_profile
+from vproc.core.profile import Profile, RungSpec, VideoCodec
 from vproc.core.rates import Rates, Trial, choose_crf, ladder_rates, with_rates
+from vproc.profiles import builtin_profile
 
-ABR, H264 = get_profile("abr"), get_profile("h264")
+ABR, H264 = builtin_profile("abr"), builtin_profile("h264")
 LADDER = rungs(1920, 1080, ABR, codec=VideoCodec.H264)
 TOP = LADDER[0]
 BETTER, WORSE = 19.0, 25.0

@@ -18,7 +18,7 @@ from tests.support.samples import LIMITS, audio, media, video
 from vproc.core.command import make_plan
 from vproc.core.container import Container
 from vproc.core.media import MediaInfo
-from vproc.core.profile import Profile, Quality, VideoCodec, get_profile
+from vproc.core.profile import Profile, Quality, VideoCodec
 from vproc.core.samples import (
     COMPARED,
     REFERENCE,
@@ -33,8 +33,9 @@ from vproc.core.samples import (
     read_compared,
 )
 from vproc.errors import RejectedError
+from vproc.profiles import builtin_profile
 
-ABR = replace(get_profile("abr"), quality=Quality.AUTO)
+ABR = replace(builtin_profile("abr"), quality=Quality.AUTO)
 SOURCE, CWD = Path("/scratch/source"), Path("/scratch")
 
 
@@ -139,7 +140,7 @@ def test_every_codec_has_two_qualities_of_its_own(codec: VideoCodec) -> None:
 
 @pytest.mark.parametrize("name", ["audio", "thumbnails", "copy"])
 def test_where_no_picture_is_encoded_nothing_is_tried(name: str) -> None:
-    assert plan_samples(film(), replace(get_profile(name), quality=Quality.AUTO)) is None
+    assert plan_samples(film(), replace(builtin_profile(name), quality=Quality.AUTO)) is None
 
 
 def test_a_source_without_picture_is_refused_as_the_plan_does() -> None:

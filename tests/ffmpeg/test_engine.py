@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -9,6 +11,7 @@ from uuid import UUID
 import anyio
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from tests.support.children import names_in, unconfined
 from tests.support.media import LIMITS, clip
@@ -18,6 +21,8 @@ from tests.support.tools import Tools
 from vproc.core.container import Container
 from vproc.core.files import File, ObjectVersion, Status
 from vproc.core.manifest import Manifest, OutputKind
+from vproc.core.profile import Measure, Profile
+from vproc.profiles import builtin_profile
 from vproc.telemetry import Metrics
 from vproc.workers import source as source_module
 from vproc.workers.keeper import Progress
@@ -46,21 +51,26 @@ async def nothing() -> None:
     """The lease is held."""
 
 
-def pipeline(raw: MemoryStore, processed: MemoryStore, tools: Tools, scratch: Scratch) -> Pipeline:
+def pipeline(
+    raw: MemoryStore, processed: MemoryStore, tools: Tools, scratch: Scratch, profiles: Mapping[str, Profile]
+) -> Pipeline:
     media = MediaTools(
         runner=unconfined(), pairs=(tools.pair,), max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=30
     )
     return Pipeline(
         raw=raw, processed=processed, tools=media, scratch=scratch, limits=LIMITS, max_upload_bytes=1 << 30,
-        metrics=Metrics(CollectorRegistry()),
+        metrics=Metrics(CollectorRegistry()), profiles=profiles,
     )  # fmt: skip
 
 
-async def process(raw: MemoryStore, processed: MemoryStore, tools: Tools, version: ObjectVersion, work: Path) -> Manifest:
+async def process(
+    raw: MemoryStore, processed: MemoryStore, tools: Tools, version: ObjectVersion, work: Path, profile: Profile | None = None
+) -> Manifest:
     now = datetime.now(UTC)
-    file = File(FILE_ID, "ann", "a.mp4", "raw", version.key, PROFILE, Status.PROCESSING, now, now)
+    made_by = profile or builtin_profile(PROFILE)
+    file = File(FILE_ID, "ann", "a.mp4", "raw", version.key, made_by.name, Status.PROCESSING, now, now)
     async with open_scratch(work) as scratch:
-        jobs = pipeline(raw, processed, tools, scratch)
+        jobs = pipeline(raw, processed, tools, scratch, {made_by.name: made_by})
         return await jobs.run(Job(file, version, "run1", nothing), Progress(), JobFigures())
 
 
@@ -102,4 +112,19 @@ async def test_its_first_segments_stand_before_the_last_of_it_has_arrived(
     assert [output.sha256 for output in streamed.outputs if output.kind in same or output.name == "audio"] == [
         output.sha256 for output in manifest.outputs if output.kind in same or output.name == "audio"
     ]
+    assert names_in(tmp_path) == []
+
+
+async def test_rates_are_chosen_for_the_film_and_each_rung_is_measured(ffmpeg_in_use: Tools, tmp_path: Path) -> None:
+    """`quality = "auto"` with a measure: what was aimed at is in the command, and what came of it in the manifest."""
+    raw, processed = MemoryStore("raw"), MemoryStore("processed")
+    version = raw.upload("videos/ann/a", clip("main.mp4").read_bytes())
+    profile = replace(builtin_profile("auto"), measure=Measure.SSIM)
+    with capture_logs() as logs, anyio.fail_after(100):
+        manifest = await process(raw, processed, ffmpeg_in_use, version, tmp_path, profile)
+    (chosen,) = [entry for entry in logs if entry["event"] == "rates_chosen"]
+    assert chosen["target_vmaf"] == 93
+    rungs = [output for output in manifest.outputs if output.kind is OutputKind.HLS_MEDIA and output.width]
+    assert {output.name for output in rungs} == set(chosen["rungs"])
+    assert all(output.quality is not None and 0.8 < output.quality["ssim"] <= 1 for output in rungs)
     assert names_in(tmp_path) == []

@@ -15,12 +15,13 @@ from tests.support.tools import Tools, in_use
 from vproc.core.command import make_plan
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.plan import decide
-from vproc.core.profile import Measure, Profile, Quality, VideoCodec, get_profile
+from vproc.core.profile import Measure, Profile, Quality, VideoCodec
+from vproc.profiles import builtin_profile
 from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.media import MediaTools
 from vproc.workers.quality import choose_rates, measure_outputs
 
-AUTO = replace(get_profile("abr"), quality=Quality.AUTO)
+AUTO = replace(builtin_profile("abr"), quality=Quality.AUTO)
 
 
 async def tried(name: str, cwd: Path, *others: ToolPair, profile: Profile = AUTO) -> tuple[Profile, dict[str, float]]:
@@ -84,7 +85,7 @@ async def test_the_estimate_is_near_what_libvmaf_measures(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("measure", "least"), [(Measure.SSIM, 0.8), (Measure.VMAF, 60.0)])
 async def test_outputs_are_measured_frame_for_frame(measure: Measure, least: float, tmp_path: Path) -> None:
     """A frame beside its own would be nothing like it: these pictures move all over."""
-    runner, source, profile = unconfined(), clip("short.mp4"), replace(get_profile("abr"), measure=measure)
+    runner, source, profile = unconfined(), clip("short.mp4"), replace(builtin_profile("abr"), measure=measure)
     program = vmaf_ffmpeg()
     judge = replace(in_use().pair, ffmpeg=program, capabilities=Tools(program, in_use().ffprobe).capabilities)
     tools = MediaTools(

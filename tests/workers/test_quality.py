@@ -17,14 +17,15 @@ from vproc.core.capabilities import Capabilities
 from vproc.core.comparison import EVERY, FIGURE_FILTERS, VMAF_FILTER
 from vproc.core.media import MediaInfo
 from vproc.core.plan import decide, outputs_of
-from vproc.core.profile import Measure, Profile, Quality, get_profile
+from vproc.core.profile import Measure, Profile, Quality
 from vproc.errors import UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
+from vproc.profiles import builtin_profile
 from vproc.workers.ffmpeg import PairSource, ToolPair
 from vproc.workers.media import MediaTools
 from vproc.workers.quality import choose_rates, measure_outputs
 
-ABR = get_profile("abr")
+ABR = builtin_profile("abr")
 AUTO = replace(ABR, quality=Quality.AUTO)
 FILM = media(video(1920, 1080, end_s=30.0), audio(), duration_s=30.0)
 FRAMES = 18  # of 30 s are 1.8 s tried, of which each third frame is compared
@@ -113,7 +114,7 @@ async def test_only_a_profile_of_automatic_quality_costs_samples(quality: Qualit
 
 @pytest.mark.parametrize("name", ["audio", "thumbnails", "copy"])
 async def test_a_profile_that_encodes_no_picture_costs_none(name: str, tmp_path: Path) -> None:
-    ffmpeg, profile = PlayedFfmpeg(), replace(get_profile(name), quality=Quality.AUTO)
+    ffmpeg, profile = PlayedFfmpeg(), replace(builtin_profile(name), quality=Quality.AUTO)
     assert await chosen(ffmpeg, tmp_path, profile=profile) is profile
     assert ffmpeg.calls == []
 

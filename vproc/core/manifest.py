@@ -71,6 +71,7 @@ class Output(_Model):
     height: int | None = None
     bitrate_bps: int | None = None
     duration_s: float | None = None
+    quality: dict[str, float] | None = None
     language: str | None = None
 
     @property

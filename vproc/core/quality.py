@@ -2,7 +2,7 @@
 
 VMAF is a fixed function of detail loss (ADM), visual information fidelity at four scales, and motion. The table is a quadratic in
 stand-ins for them that any ffmpeg measures and the size, fitted by ``bench/calibrate.py``. How far it is off, and for what, is in
-``docs/decisions/0011-vmaf-without-libvmaf.md``.
+``docs/decisions/0012-vmaf-without-libvmaf.md``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ is decided in `core`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio.to_thread
@@ -49,10 +49,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Outputs that may be published. ``probed`` holds what each media output turned out to be, by its rendition."""
+    """Outputs that may be published. ``probed`` holds what each media output turned out to be, by its rendition;
+    ``measures`` how near it is to the source, where the profile asks for it."""
 
     verdict: Verdict
     probed: Mapping[str, MediaInfo]
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class MediaTools:
@@ -76,6 +78,11 @@ class MediaTools:
         self._max_pixels = max_pixels
         self._job_timeout_s = job_timeout_s
         self._stall_timeout_s = stall_timeout_s
+
+    @property
+    def runner(self) -> Runner:
+        """What runs them."""
+        return self._runner
 
     @property
     def max_pixels(self) -> int:

@@ -80,7 +80,7 @@ def build_package(
     plan: Plan, info: MediaInfo, verified: Verified, tracks: Mapping[str, CutTrack], *, run_id: str, metadata: dict[str, Any]
 ) -> Package:
     """Hash and describe. ``tracks``: those of `workers.follow`, by their rendition."""
-    builder = _Builder(run_id, verified.probed, tracks)
+    builder = _Builder(run_id, verified, tracks)
     for output in plan.outputs:
         builder.add(output)
     builder.add_manifests()
@@ -91,11 +91,12 @@ def build_package(
 
 
 class _Builder:
-    def __init__(self, run_id: str, probed: Mapping[str, MediaInfo], tracks: Mapping[str, CutTrack]) -> None:
+    def __init__(self, run_id: str, verified: Verified, tracks: Mapping[str, CutTrack]) -> None:
         self.items: list[Item] = []
         self.entries: dict[str, str] = {}
         self._run_id = run_id
-        self._probed = probed
+        self._probed = verified.probed
+        self._measures = verified.measures
         self._tracks = tracks
         self._videos: list[Rendition] = []
         self._sounds: list[Rendition] = []
@@ -136,7 +137,11 @@ class _Builder:
             height=output.height,
             bitrate_bps=probed.bitrate_bps,
             duration_s=probed.duration_s,
+            quality=self._quality(output),
         )
+
+    def _quality(self, output: PlannedOutput) -> dict[str, float] | None:
+        return dict(self._measures[output.rendition]) if output.rendition in self._measures else None
 
     def _add_track(self, output: PlannedOutput) -> None:
         """A fragmented file: its header, its segments, its playlist."""
@@ -155,6 +160,7 @@ class _Builder:
             height=output.height,
             bitrate_bps=average_bps(index),
             duration_s=round(index.shown_s, 3),
+            quality=self._quality(output),
             language=label.tag,
         )
         from_root = f"{self._run_id}/{folder}"

@@ -27,8 +27,8 @@ from vproc.core.manifest import Source as ManifestSource
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
 from vproc.core.movie import SampleTable, read_video
 from vproc.core.needs import needs_of
-from vproc.core.plan import Plan
-from vproc.core.profile import Profile, get_profile
+from vproc.core.plan import Plan, decide
+from vproc.core.profile import Profile, Quality, get_profile
 from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
 from vproc.tasks import task_group
@@ -39,6 +39,7 @@ from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
 from vproc.workers.package import CutTrack, Item, build_package
 from vproc.workers.publisher import Publisher, Sending
+from vproc.workers.quality import choose_rates, measure_outputs
 from vproc.workers.scratch import Scratch
 from vproc.workers.source import Layout, Source
 
@@ -139,6 +140,7 @@ class Pipeline:
             check_limits(info, self._limits)
             figures.media_s = info.duration_s or 0.0
             tools = self._tools.fit(needs_of(info, profile))
+            profile = await self._with_rates(profile, info, source, tools, directory, figures)
             table = await _sample_table(layout, info, profile)
             made = await self._make(_Work(job, source, layout, info, profile, table, tools, directory, progress, figures))
             with figures.stage(Stage.PUBLISH):
@@ -180,6 +182,27 @@ class Pipeline:
         with figures.stage(Stage.PROBE):
             info = await self._tools.examine(source.path, layout.container, cwd=directory)
         return replace(layout, feed=None), info
+
+    async def _with_rates(
+        self, profile: Profile, info: MediaInfo, source: Source, tools: MediaTools, directory: Path, figures: JobFigures
+    ) -> Profile:
+        """The profile, its rates chosen for this source where it leaves them to us. Samples are taken all over the whole file."""
+        if profile.quality is not Quality.AUTO:
+            return profile
+        await source.until_whole()
+        with figures.stage(Stage.ENCODE):
+            return await choose_rates(info, profile, runner=tools.runner, tools=tools, source=source.path, cwd=directory)
+
+    async def _measured(self, plan: Plan, work: _Work, verified: Verified) -> Verified:
+        """What was verified, and how near each rung is to the source where the profile asks for it."""
+        if work.profile.measure is None:
+            return verified
+        encode = decide(work.info, work.profile, None if plan.copied is None else work.table)
+        measures = await measure_outputs(
+            work.info, encode, plan.outputs, runner=work.tools.runner, tools=work.tools, source=work.source.path,
+            cwd=work.directory,
+        )  # fmt: skip
+        return replace(verified, measures=measures)
 
     async def _make(self, work: _Work) -> _Made:
         """Encode, follow, verify: the fast way where there is one, and plainly where that did not go."""
@@ -238,6 +261,7 @@ class Pipeline:
             with figures.stage(Stage.VERIFY):
                 work.progress.reach(Stage.VERIFY, _ENCODED)
                 verified = await work.tools.verify(plan, encoded, cwd=work.directory)
+                verified = await self._measured(plan, work, verified)
         return _Made(plan, tracks, verified, sending, work.tools.version)
 
     async def _encode(self, plan: Plan, work: _Work) -> Encoded:
