@@ -11,6 +11,7 @@ import pytest
 from tests.support.samples import LIMITS, audio, media, video
 from vproc.core.command import decode_check_argv, make_plan
 from vproc.core.container import Container
+from vproc.core.hardware import HardwareTrial
 from vproc.core.media import MediaInfo
 from vproc.core.plan import Plan
 from vproc.core.profile import HdrMode
@@ -181,3 +182,30 @@ def test_kept_hdr_tells_the_encoder_its_brightness() -> None:
     ]
     told = ["max-cll=1000,200" in value(one.argv, "-x265-params").split(":") for one in made]
     assert told == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("trials", "encoder", "device"),
+    [
+        ((), "libx264", False),
+        ((HardwareTrial("h264_nvenc", works=True),), "h264_nvenc", False),
+        (
+            (HardwareTrial("h264_nvenc", works=False), HardwareTrial("h264_vaapi", works=True)),
+            "h264_vaapi",
+            ",hwupload[v720]",
+            True,
+        ),
+        ((HardwareTrial("hevc_nvenc", works=True),), "libx264", False),
+    ],
+)
+def test_a_hardware_encoder_is_taken_where_its_trial_worked(
+    trials: tuple[HardwareTrial, ...], encoder: str, device: bool
+) -> None:
+    profile = replace(builtin_profile("mp4"), hardware=True)
+    plan = make_plan(HD, profile, ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS, trials=trials)
+    assert plan.argv[plan.argv.index("-c:v") + 1] == encoder
+    assert (",hwupload[v720]" in plan.argv[plan.argv.index("-filter_complex") + 1]) == device
+    assert ("-vaapi_device" in plan.argv) == device
+    assert plan.daring == (encoder != "libx264")
+    unasked = make_plan(HD, builtin_profile("mp4"), ffmpeg="ffmpeg", source=SOURCE, out_dir=OUT, limits=LIMITS, trials=trials)
+    assert unasked.argv[unasked.argv.index("-c:v") + 1] == "libx264"

@@ -13,7 +13,7 @@ from vproc.core.colour import hdr_parameters
 from vproc.core.container import Container
 from vproc.core.encoders import video_options
 from vproc.core.graph import WATCH, sheets_graph, video_graph
-from vproc.core.hardware import SOFTWARE_ENCODERS
+from vproc.core.hardware import HardwareTrial, device_options
 from vproc.core.ladder import Rung
 from vproc.core.media import MediaInfo, MediaLimits
 from vproc.core.movie import SampleTable
@@ -65,20 +65,22 @@ def make_plan(
     piped: bool = False,
     table: SampleTable | None = None,
     generation: int = OLDEST,
+    trials: Sequence[HardwareTrial] = (),
 ) -> Plan:
     """Everything about one encode. Paths are absolute. ``threads``: for the decoder and for each encoder; None lets them choose.
     ``piped``: the source comes by standard input, from its start to its end. ``table``: the index of its samples, without which
-    the top rung is never a copy. ``generation``: ffmpeg's major version.
+    the top rung is never a copy. ``generation``: ffmpeg's major version; ``trials``: its test encodes by hardware.
 
     The same arguments give the same pictures, not the same bytes: under a cap x264 goes by how fast its threads are. Raises
     `RejectedError` where the profile takes a stream that the source lacks, or no container takes what ``copy`` would keep.
     """
-    encode = decide(info, profile, table, generation=generation)
+    encode = decide(info, profile, table, generation=generation, trials=trials)
     outputs = outputs_of(encode, info, out_dir)
     argv = [
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
         # A key=value block twice a second on standard output; errors stay on standard error.
         "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
+        *device_options(encode.encoder or ""),
         *_source_options(encode, info, limits, threads, piped),
         "-i", PIPE_URL if piped else file_url(source),
     ]  # fmt: skip
@@ -175,9 +177,9 @@ def _output_options(output: PlannedOutput, encode: Encode, info: MediaInfo, thre
 
 
 def _video(rung: Rung, encode: Encode, threads: int | None) -> list[str]:
-    if encode.video_codec is None:
+    encoder = encode.encoder
+    if encoder is None:
         raise ValueError("a rung takes a codec")
-    encoder = SOFTWARE_ENCODERS[encode.video_codec]
     described = hdr_parameters(encode.video, encoder) if encode.video is not None and encode.keeps_hdr else ()
     options = video_options(
         rung, encode.profile, encoder=encoder, fps=encode.fps, grid=encode.grid, threads=threads, described=described

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vproc.core.colour import SDR_TAGS, as_sdr, hdr_tags, is_rgb, matrix, missing_tags
+from vproc.core.hardware import upload_filter
 from vproc.core.ladder import Rung
 from vproc.core.media import VideoStream
 from vproc.core.plan import Encode
@@ -37,7 +38,11 @@ def video_graph(encode: Encode, *, watch: bool, cube: Path | None = None) -> str
         video = as_sdr(video)
     elif cube is not None:
         pictures = [cube]
-    branches = [(rung.name, _rung_chain(rung, video, is_hdr=encode.keeps_hdr)) for rung in encode.encoded]
+    upload = upload_filter(encode.encoder or "")
+    branches = [
+        (rung.name, ",".join(filter(None, (_rung_chain(rung, video, is_hdr=encode.keeps_hdr), upload))))
+        for rung in encode.encoded
+    ]
     if encode.poster_px is not None:
         branches.append(("poster", _poster_chain(encode, video, *pictures)))
     if encode.sprite is not None:

@@ -5,6 +5,7 @@ The command line itself is `core.command`, the filter graph `core.graph`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -14,7 +15,7 @@ from vproc.core.colour import VideoRange, has_base_layer, keeps_hdr, tone_map, v
 from vproc.core.conform import CopyChoice, choose_copy
 from vproc.core.encoders import kept_grid
 from vproc.core.grid import KeyGrid
-from vproc.core.hardware import SOFTWARE_ENCODERS
+from vproc.core.hardware import HardwareTrial, choose_encoder, drives_hardware
 from vproc.core.ladder import Rung, even_within, output_fps, rungs
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
 from vproc.core.movie import SampleTable
@@ -108,6 +109,7 @@ class Encode:
     grid: KeyGrid
     copied: Rung | None = None
     copy_refused: str | None = None
+    encoder: str | None = None
     tone_map: ToneMap | None = None
     keeps_hdr: bool = False
 
@@ -164,17 +166,24 @@ class Plan:
     @property
     def daring(self) -> bool:
         """It takes a fast path, which a plain encode of the whole file does without."""
-        return self.piped or self.copied is not None
+        return self.piped or self.copied is not None or drives_hardware(self.argv)
 
 
-def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, *, generation: int = OLDEST) -> Encode:
+def decide(
+    info: MediaInfo,
+    profile: Profile,
+    table: SampleTable | None = None,
+    *,
+    generation: int = OLDEST,
+    trials: Sequence[HardwareTrial] = (),
+) -> Encode:
     """What is made of this source. ``table``: its index of samples, where the top rung may be a copy. ``generation`` is ffmpeg's
-    major version. Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks."""
+    major version, ``trials`` are its test encodes by hardware.
+
+    Raises `RejectedError` ``unsupported_media`` naming the profile and the stream it lacks.
+    """
     video = info.video
-    if profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES} and video is None:
-        raise _lacks(profile, "a video stream")
-    if profile.packaging is Packaging.AUDIO and not info.audio:
-        raise _lacks(profile, "a sound track")
+    _require_streams(info, profile)
     decoded = video is not None and profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES}
     if video is not None and decoded and not has_base_layer(video):
         raise RejectedError(
@@ -190,8 +199,10 @@ def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, 
     # Only what is cut into segments gains by short ones at the start.
     first_s = profile.first_segment_s if profile.packaging is Packaging.CMAF else profile.segment_s
     grid, copy = KeyGrid(profile.segment_s, first_s), CopyChoice()
+    encoder = None
     if video_codec is not None:
-        grid = kept_grid(SOFTWARE_ENCODERS[video_codec], grid, generation=generation)
+        encoder = choose_encoder(video_codec, trials if profile.hardware else ())
+        grid = kept_grid(encoder, grid, generation=generation)
     if video is not None and encoded:
         copy = choose_copy(video, profile, encoded[0], fps, grid, table)
     duration_s = (video.end_s if video else None) or info.duration_s
@@ -212,6 +223,7 @@ def decide(info: MediaInfo, profile: Profile, table: SampleTable | None = None, 
         grid=copy.grid or grid,
         copied=encoded[0] if copy.grid else None,
         copy_refused=copy.reason,
+        encoder=encoder,
         tone_map=tone_map(video) if video is not None and (encoded or shown) else None,
         keeps_hdr=video is not None and video_codec is not None and keeps_hdr(video, profile, video_codec),
     )
@@ -308,6 +320,13 @@ def _sounds(info: MediaInfo, profile: Profile) -> tuple[AudioStream, ...]:
 
 def _named(tracks: tuple[AudioStream, ...]) -> list[tuple[str, AudioStream]]:
     return [("audio" if number == 1 else f"audio-{number}", track) for number, track in enumerate(tracks, 1)]
+
+
+def _require_streams(info: MediaInfo, profile: Profile) -> None:
+    if profile.packaging in {Packaging.CMAF, Packaging.PROGRESSIVE, Packaging.PICTURES} and info.video is None:
+        raise _lacks(profile, "a video stream")
+    if profile.packaging is Packaging.AUDIO and not info.audio:
+        raise _lacks(profile, "a sound track")
 
 
 def _lacks(profile: Profile, what: str) -> RejectedError:

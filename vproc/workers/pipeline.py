@@ -231,6 +231,7 @@ class Pipeline:
             piped=not plainly and not work.source.whole and work.layout.feed is not None,
             table=None if plainly else work.table,
             generation=work.tools.capabilities.generation,
+            trials=() if plainly else work.tools.capabilities.trials,
         )
 
     async def _attempt(self, plan: Plan, work: _Work) -> _Made:
