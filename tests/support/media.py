@@ -190,6 +190,11 @@ def truncated(name: str, share: float) -> Path:
     return path
 
 
+def scratch() -> Path:
+    """A folder of this process for what is made of clips."""
+    return _own_directory()
+
+
 def clip_names() -> tuple[str, ...]:
     """Every clip that can be made."""
     return tuple(_CLIPS)

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,8 +17,12 @@ import pytest
 from mpegdash.parser import MPEGDASHParser
 
 from tests.support.media import FFPROBE, Encoded, clip, encode, encoded, probe
+from tests.support.samples import label
 from vproc.core.boxes import top_level
+from vproc.core.captions import CaptionTrack
+from vproc.core.labels import TrackRole
 from vproc.core.manifest import OutputKind
+from vproc.core.media import CaptionStream, Chapter, OtherStream
 from vproc.core.sprite import plan_sprite
 from vproc.core.verify import Verdict
 from vproc.errors import TransientError
@@ -216,6 +221,95 @@ def decoded_pictures(data: bytes) -> list[str]:
     """The types of the pictures that a decoder makes of the beginning of a track."""
     argv = [FFPROBE, "-v", "quiet", "-show_entries", "frame=pict_type", "-of", "csv=p=0", "-i", "pipe:0"]
     return subprocess.run(argv, input=data, check=True, capture_output=True).stdout.decode().replace(",", "").split()
+
+
+def captions(folder: Path) -> tuple[CaptionTrack, ...]:
+    """Two tracks, as `workers.captions` leaves them."""
+    streams = [
+        CaptionStream(2, "subrip", label("eng", title="Full <b>")),
+        CaptionStream(None, "eia_608", label(None, TrackRole.HEARING_IMPAIRED)),
+    ]
+    tracks = []
+    for name, stream in zip(("captions", "captions-2"), streams, strict=True):
+        path = folder / f"{name}.vtt"
+        path.write_text(f"WEBVTT\n\n00:00:00.500 --> 00:00:01.500\n{name}\n")
+        tracks.append(CaptionTrack(name, stream, path))
+    return tuple(tracks)
+
+
+def packed_with(profile: str, folder: Path, **changes: Any) -> Package:
+    """A short film with two captions, of a source that was probed so."""
+    done = encoded("short.mp4", profile)
+    probed = {output.rendition: probe(output.path) for output in done.plan.outputs if output.is_media}
+    info = replace(done.info, **changes)
+    verified = Verified(Verdict(), probed)
+    return build_package(done.plan, info, verified, cut(done), run_id=RUN, metadata=METADATA, captions=captions(folder))
+
+
+def test_captions_are_linked_by_both_manifests(tmp_path: Path) -> None:
+    package = packed_with("abr", tmp_path)
+    master = m3u8.loads(entry(package, "master.m3u8"))
+    texts = [one for one in master.media if one.type == "SUBTITLES"]
+    assert [(one.name, one.language, one.uri) for one in texts] == [
+        ("Full <b>", "en", f"{RUN}/captions/playlist.m3u8"),
+        ("captions", None, f"{RUN}/captions-2/playlist.m3u8"),
+    ]
+    assert {one.stream_info.subtitles for one in master.playlists} == {"captions"}
+    sets = [
+        one
+        for one in MPEGDASHParser.parse(entry(package, "manifest.mpd")).periods[0].adaptation_sets
+        if one.content_type == "text"
+    ]
+    linked = [one.representations[0].base_urls[0].base_url_value for one in sets]
+    assert linked == [f"{RUN}/captions/captions.vtt", f"{RUN}/captions-2/captions.vtt"]
+    for name in ("captions", "captions-2"):
+        file = items(package)[f"{name}/captions.vtt"]
+        assert (file.kind, file.content_type) == (OutputKind.CAPTIONS, "text/vtt; charset=utf-8")
+        assert name in body(file).decode()
+        (part,) = m3u8.loads(body(items(package)[f"{name}/playlist.m3u8"]).decode()).segments
+        assert (part.uri, part.duration) == ("captions.vtt", pytest.approx(2.0, abs=0.05))
+
+
+def test_a_progressive_file_has_its_captions_beside_it(tmp_path: Path) -> None:
+    package = packed_with("mp4", tmp_path)
+    assert [item.path for item in of_kind(package, OutputKind.CAPTIONS)] == ["captions/captions.vtt", "captions-2/captions.vtt"]
+    assert not of_kind(package, OutputKind.HLS, OutputKind.DASH, OutputKind.HLS_MEDIA)
+    told = json.loads(entry(package, "metadata.json"))["renditions"]
+    assert {"kind": "captions", "language": "en", "title": "Full <b>"}.items() <= told[1].items()
+
+
+def test_chapters_are_an_entry_point_and_told(tmp_path: Path) -> None:
+    chapters = (Chapter(0.0, 1.0, "One & all"), Chapter(1.0, 2.0))
+    package = packed_with("abr", tmp_path, chapters=chapters)
+    assert entry(package, "chapters.vtt") == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nOne &amp; all\n\n00:00:01.000 --> 00:00:02.000\nChapter 2\n"
+    )
+    told = json.loads(entry(package, "metadata.json"))["source"]
+    assert told["chapters"] == [{"start_s": 0.0, "end_s": 1.0, "title": "One & all"}, {"start_s": 1.0, "end_s": 2.0}]
+    assert "chapters.vtt" not in packed("main.mp4", "thumbnails").entries
+
+
+def test_subtitles_that_became_no_captions_are_told(tmp_path: Path) -> None:
+    texts = tuple(track.stream for track in captions(tmp_path))
+    empty, disc = CaptionStream(4, "ass", label("fra")), OtherStream(5, "subtitle", "hdmv_pgs_subtitle")
+    told = packed_with("abr", tmp_path, captions=(*texts[:1], empty), others=(disc, OtherStream(6, "data", None)))
+    source = json.loads(entry(told, "metadata.json"))["source"]
+    assert [one["codec"] for one in source["captions"]] == ["subrip", "ass"]
+    assert source["left_out"] == [
+        {"kind": "subtitles", "index": 4, "codec": "ass"},
+        {"kind": "subtitles", "index": 5, "codec": "hdmv_pgs_subtitle"},
+    ]
+    assert "left_out" not in json.loads(entry(packed_with("abr", tmp_path), "metadata.json"))["source"]
+
+
+def test_playlists_that_do_not_hold_together_are_not_published(tmp_path: Path) -> None:
+    done = encoded("short.mp4", "abr")
+    tracks = cut(done)
+    name, track = next(iter(tracks.items()))
+    broken = tracks | {name: replace(track, items=track.items[:-1])}
+    with pytest.raises(TransientError, match="which is not there") as caught:
+        build_package(done.plan, done.info, Verified(Verdict(), {}), broken, run_id=RUN, metadata=METADATA)
+    assert caught.value.code == "output_invalid"
 
 
 def test_a_silent_film_has_no_sound_in_its_manifests() -> None:

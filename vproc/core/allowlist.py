@@ -50,12 +50,17 @@ def input_options(container: Container, *, max_pixels: int, piped: bool = False)
     return (
         # The demuxer is ours to choose: left to itself ffmpeg opens a text file named .mp4 as a playlist that reads others.
         "-f", container.value,
-        "-format_whitelist", _DEMUXERS.get(container, container.value),
+        "-format_whitelist", demuxers(container),
         "-protocol_whitelist", "pipe" if piped else "file",
         "-codec_whitelist", ",".join((*VIDEO_DECODERS, *AUDIO_DECODERS, *SUBTITLE_DECODERS)),
         "-max_streams", str(_MAX_STREAMS),
         "-max_pixels", str(max_pixels),
     )  # fmt: skip
+
+
+def demuxers(container: Container) -> str:
+    """The value of ``-format_whitelist``: the one demuxer, by all its names."""
+    return _DEMUXERS.get(container, container.value)
 
 
 def file_url(path: PurePath) -> str:

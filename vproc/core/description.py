@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
+from vproc.core.captions import CaptionTrack
 from vproc.core.labels import TrackLabel
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
 
@@ -20,8 +23,20 @@ def describe(info: MediaInfo) -> dict[str, Any]:
             "video": _picture(video) if video else None,
             "audio": _sound(main) if main else None,
             "audio_tracks": [_sound(track) for track in info.audio] if len(info.audio) > 1 else None,
+            "captions": [{"codec": stream.codec} | told_of(stream.label) for stream in info.captions] or None,
+            "chapters": [known(asdict(chapter)) for chapter in info.chapters] or None,
         }
     )
+
+
+def left_out(info: MediaInfo, captions: Collection[CaptionTrack]) -> list[dict[str, Any]] | None:
+    """The subtitles of the source that became no captions: made of pictures, without a text, or not wanted."""
+    taken = [track.stream for track in captions]
+    streams: list[tuple[int | None, str | None]] = [
+        (stream.index, stream.codec) for stream in info.captions if stream not in taken
+    ]
+    streams += [(stream.index, stream.codec) for stream in info.others if stream.kind == "subtitle"]
+    return [known({"kind": "subtitles", "index": index, "codec": codec}) for index, codec in streams] or None
 
 
 def told_of(label: TrackLabel) -> dict[str, Any]:

@@ -14,7 +14,7 @@ ALLOWED_SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".3gp", ".flv", ".wmv", ".mxf", ".ogv",
 )  # fmt: skip
 MANIFEST_NAME = "manifest.json"
-ENTRY_POINTS = ("master.m3u8", "manifest.mpd", "poster.jpg", "sprite.vtt", "metadata.json")
+ENTRY_POINTS = ("master.m3u8", "manifest.mpd", "poster.jpg", "sprite.vtt", "chapters.vtt", "metadata.json")
 
 # UUID5 namespace of objects that were put in the raw bucket without the API. Changing it would process every
 # such object again.

@@ -35,6 +35,9 @@ class OutputKind(StrEnum):
     POSTER = "poster"
     SPRITE = "sprite"
     SPRITE_VTT = "sprite_vtt"
+    CAPTIONS = "captions"
+    """Subtitles as WebVTT."""
+    CHAPTERS = "chapters"
     METADATA = "metadata"
 
 
@@ -46,6 +49,8 @@ MEDIA_TYPES = {
     OutputKind.POSTER: "image/jpeg",
     OutputKind.SPRITE: "image/jpeg",
     OutputKind.SPRITE_VTT: "text/vtt; charset=utf-8",
+    OutputKind.CAPTIONS: "text/vtt; charset=utf-8",
+    OutputKind.CHAPTERS: "text/vtt; charset=utf-8",
     OutputKind.METADATA: "application/json",
 }
 """Content types that follow from the kind alone; media files say their own."""
@@ -57,7 +62,8 @@ class _Model(BaseModel):
 
 class Output(_Model):
     """One object of the winning run. ``sha256`` is hex, over all its bytes. ``checksum`` is what the store should tell as
-    ``x-amz-checksum-sha256`` where that is another value, because the object went up in several parts. ``language``: BCP 47."""
+    ``x-amz-checksum-sha256`` where that is another value, because the object went up in several parts. ``language``: BCP 47.
+    ``title`` is the maker's."""
 
     kind: OutputKind
     key: str
@@ -73,6 +79,7 @@ class Output(_Model):
     duration_s: float | None = None
     quality: dict[str, float] | None = None
     language: str | None = None
+    title: str | None = None
 
     @property
     def store_checksum(self) -> str:

@@ -112,8 +112,26 @@ class AudioStream:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionStream:
+    """Subtitles made of text. ``index`` None: they stand in the pictures of the video (CEA-608)."""
+
+    index: int | None
+    codec: str
+    label: TrackLabel = field(default_factory=TrackLabel)
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of the film, in seconds from its start. ``title`` was given by the file's maker."""
+
+    start_s: float
+    end_s: float
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OtherStream:
-    """A stream that is not processed: cover art, subtitles, data, a second video."""
+    """A stream that is not processed: cover art, subtitles made of pictures, data, a second video."""
 
     index: int
     kind: str
@@ -137,6 +155,8 @@ class MediaInfo:
     audio: tuple[AudioStream, ...]
     others: tuple[OtherStream, ...] = ()
     unseen: tuple[int, ...] = ()
+    captions: tuple[CaptionStream, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
 
     @property
     def main_audio(self) -> AudioStream | None:

@@ -8,10 +8,9 @@ from pathlib import PurePath
 
 from vproc.core.allowlist import file_url, input_options
 from vproc.core.container import Container
-from vproc.core.entries import Entry, codec, duration, entries, entry, flag, integer, seconds, word
-from vproc.core.labels import TrackLabel, TrackRole, clean_title
-from vproc.core.languages import language_code
+from vproc.core.entries import Entry, codec, duration, entries, entry, integer, seconds, word
 from vproc.core.media import AudioStream, MediaInfo, OtherStream
+from vproc.core.probe_tracks import CHAPTERS, LABEL_DISPOSITIONS, LABEL_TAGS, read_captions, read_chapters, read_label
 from vproc.core.probe_video import DISPOSITIONS, SIDE_DATA, find_video, read_video
 from vproc.errors import ErrorCode, JobError, RejectedError
 
@@ -23,10 +22,10 @@ _STREAM_ENTRIES = (
 _ENTRIES = (
     "format=format_name,start_time,duration,size,bit_rate"
     f":stream={_STREAM_ENTRIES}"
-    f":stream_disposition={DISPOSITIONS},{','.join(TrackRole)}"
-    ":stream_tags=language,title,DURATION"
+    f":stream_disposition={DISPOSITIONS},{LABEL_DISPOSITIONS}"
+    f":stream_tags={LABEL_TAGS},DURATION"
     f":stream_side_data={SIDE_DATA}"
-    ":program=program_id:program_stream=index"
+    f":program=program_id:program_stream=index:{CHAPTERS}"
 )
 _FIRST_PACKETS = 100
 """Of all streams together: one that has none among them may be declared and empty."""
@@ -74,9 +73,11 @@ def parse_probe(stdout: bytes) -> MediaInfo:
     )
     if video is None and not audio:
         raise RejectedError(ErrorCode.CORRUPT_MEDIA, "the file has no video and no sound that can be decoded")
+    captions = read_captions(streams)
     taken = {stream.index for stream in (video, *audio) if stream is not None}
     packets = entry(answer).get("packets")
     seen = {integer(packet.get("stream_index")) for packet in entries(packets)} if isinstance(packets, list) else taken
+    read = {*taken, *(stream.index for stream in captions)}
     return MediaInfo(
         container=_container(fmt.get("format_name")),
         duration_s=duration_s,
@@ -88,9 +89,11 @@ def parse_probe(stdout: bytes) -> MediaInfo:
         others=tuple(
             OtherStream(index, word(stream.get("codec_type")) or "unknown", codec(stream))
             for stream in streams
-            if (index := integer(stream.get("index"))) is not None and index not in taken
+            if (index := integer(stream.get("index"))) is not None and index not in read
         ),
         unseen=tuple(sorted(taken - seen)),
+        captions=captions,
+        chapters=read_chapters(entry(answer).get("chapters"), start_s=start_s, duration_s=duration_s),
     )
 
 
@@ -128,21 +131,11 @@ def _audio(stream: Entry, start_s: float, duration_s: float | None) -> AudioStre
         codec=name,
         channels=channels,
         sample_rate=sample_rate,
-        label=_label(stream),
+        label=read_label(stream),
         profile=word(stream.get("profile")),
         bitrate_bps=integer(stream.get("bit_rate")),
         start_s=_offset(stream, start_s),
         end_s=_end(stream, start_s, duration_s),
-    )
-
-
-def _label(stream: Entry) -> TrackLabel:
-    tags = entry(stream.get("tags"))
-    return TrackLabel(
-        language=language_code(tags.get("language")),
-        title=clean_title(tags.get("title")),
-        default=flag(stream, "default"),
-        roles=frozenset(role for role in TrackRole if flag(stream, role.value)),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from vproc.core.ladder import even_within
+from vproc.core.vtt import clock
 
 _THUMB_WIDTH_PX = 160
 _MOST_THUMBS = 100
@@ -73,10 +74,5 @@ def sprite_vtt(plan: SpritePlan, uri_of: Callable[[int], str], *, sheets: int | 
         if number == count - 1 and plan.duration_s is not None:
             end_s = max(plan.duration_s, start_s + 0.001)
         box = f"{column * plan.width},{row * plan.height},{plan.width},{plan.height}"
-        lines += [f"{_clock(start_s)} --> {_clock(end_s)}", f"{uri_of(sheet)}#xywh={box}", ""]
+        lines += [f"{clock(round(start_s * 1000))} --> {clock(round(end_s * 1000))}", f"{uri_of(sheet)}#xywh={box}", ""]
     return "\n".join(lines)
-
-
-def _clock(seconds: float) -> str:
-    minutes, millis = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{millis // 1000:02}.{millis % 1000:03}"

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vproc.core.captions import CaptionTrack
 from vproc.core.closure import check_closure
 from vproc.core.dash import dash_manifest
-from vproc.core.description import describe, known
+from vproc.core.description import describe, known, left_out
 from vproc.core.fmp4 import TrackIndex
 from vproc.core.labels import TrackLabel
 from vproc.core.manifest import MEDIA_TYPES, OutputKind
-from vproc.core.media import MediaInfo
+from vproc.core.media import Chapter, MediaInfo
 from vproc.core.plan import OutputKind as PlannedKind
 from vproc.core.plan import Plan, PlannedOutput
-from vproc.core.playlist import average_bps, iframe_playlist, master_playlist, media_playlist, segment_name
-from vproc.core.presentation import TRICK_RUNGS, Presentation, Rendition
+from vproc.core.playlist import average_bps, caption_playlist, iframe_playlist, master_playlist, media_playlist, segment_name
+from vproc.core.presentation import TRICK_RUNGS, CaptionRendition, Presentation, Rendition
 from vproc.core.sprite import sprite_vtt
+from vproc.core.vtt import chapters_vtt
 from vproc.ports import FileSlice
 from vproc.workers.media import Verified, existing
 
@@ -77,16 +79,31 @@ class Package:
 
 
 def build_package(
-    plan: Plan, info: MediaInfo, verified: Verified, tracks: Mapping[str, CutTrack], *, run_id: str, metadata: dict[str, Any]
+    plan: Plan,
+    info: MediaInfo,
+    verified: Verified,
+    tracks: Mapping[str, CutTrack],
+    *,
+    run_id: str,
+    metadata: dict[str, Any],
+    captions: Sequence[CaptionTrack] = (),
 ) -> Package:
-    """Hash and describe. ``tracks``: those of `workers.follow`, by their rendition."""
+    """Hash and describe. ``tracks``: those of `workers.follow`, by their rendition. ``captions``: those of `workers.captions`.
+
+    Raises `TransientError` ``output_invalid`` where the playlists do not hold together.
+    """
     builder = _Builder(run_id, verified, tracks)
     for output in plan.outputs:
         builder.add(output)
-    builder.add_manifests()
+    for track in captions:
+        builder.add_captions(track)
+    builder.add_manifests(captions)
+    if info.chapters and any(output.is_media for output in plan.outputs):
+        builder.add_chapters(info.chapters)
     if plan.sprite is not None:
         builder.add_sprite_vtt(lambda uri, sheets: sprite_vtt(plan.sprite, uri, sheets=sheets) if plan.sprite else "")
-    builder.add_metadata({**metadata, "source": describe(info), "damaged": verified.verdict.damaged})
+    source = describe(info) | known({"left_out": left_out(info, captions)})
+    builder.add_metadata({**metadata, "source": source, "damaged": verified.verdict.damaged})
     return Package(tuple(builder.items), builder.entries)
 
 
@@ -162,6 +179,7 @@ class _Builder:
             duration_s=round(index.shown_s, 3),
             quality=self._quality(output),
             language=label.tag,
+            title=label.title,
         )
         from_root = f"{self._run_id}/{folder}"
         rendition = Rendition(
@@ -170,17 +188,39 @@ class _Builder:
         )  # fmt: skip
         (self._videos if index.is_video else self._sounds).append(rendition)
 
-    def add_manifests(self) -> None:
+    def add_captions(self, track: CaptionTrack) -> None:
+        """One file of them."""
+        label = track.stream.label
+        self._put(
+            OutputKind.CAPTIONS, f"{track.name}/captions.vtt", _whole(track.path), name=track.name, language=label.tag,
+            title=label.title,
+        )  # fmt: skip
+
+    def add_manifests(self, captions: Sequence[CaptionTrack]) -> None:
         """HLS's and DASH's own, where there are tracks; then all of them are read back."""
         if not self._videos:
             return
-        shown = Presentation(
-            (*self._videos[:-TRICK_RUNGS], *map(self._with_key_frames, self._videos[-TRICK_RUNGS:])), tuple(self._sounds)
-        )
+        videos = (*self._videos[:-TRICK_RUNGS], *map(self._with_key_frames, self._videos[-TRICK_RUNGS:]))
+        shown = Presentation(videos, tuple(self._sounds))
+        shown = replace(shown, captions=tuple(self._caption_rendition(track, shown.duration_s) for track in captions))
         self._playlists |= {"master.m3u8": master_playlist(shown), "manifest.mpd": dash_manifest(shown)}
         check_closure(self._playlists, {f"{self._run_id}/{item.path}": item.size_bytes for item in self.items}, self._durations_s)
         self._entry(OutputKind.HLS, "master.m3u8", self._playlists["master.m3u8"].encode())
         self._entry(OutputKind.DASH, "manifest.mpd", self._playlists["manifest.mpd"].encode())
+
+    def _caption_rendition(self, track: CaptionTrack, duration_s: float) -> CaptionRendition:
+        path, label = f"{track.name}/playlist.m3u8", track.stream.label
+        text = caption_playlist(duration_s, "captions.vtt")
+        self._put_playlist(OutputKind.HLS_MEDIA, path, text, duration_s, name=track.name, codec="webvtt", language=label.tag)
+        from_root = f"{self._run_id}/{track.name}"
+        size_bytes = track.path.stat().st_size
+        return CaptionRendition(
+            track.name, f"{from_root}/playlist.m3u8", f"{from_root}/captions.vtt", size_bytes, duration_s, label
+        )
+
+    def add_chapters(self, chapters: Sequence[Chapter]) -> None:
+        """The chapters as a track of that kind."""
+        self._entry(OutputKind.CHAPTERS, "chapters.vtt", chapters_vtt(chapters).encode())
 
     def _with_key_frames(self, video: Rendition) -> Rendition:
         path = f"{video.name}/iframes.m3u8"
@@ -203,7 +243,7 @@ class _Builder:
         renditions = [
             {"kind": item.kind.value, "path": f"{self._run_id}/{item.path}", "bytes": item.size_bytes} | known(item.facts)
             for item in self.items
-            if item.kind in {OutputKind.HLS_MEDIA, OutputKind.VIDEO, OutputKind.AUDIO}
+            if item.kind in {OutputKind.HLS_MEDIA, OutputKind.VIDEO, OutputKind.AUDIO, OutputKind.CAPTIONS}
         ]
         body = json.dumps({**document, "renditions": renditions}, indent=1, ensure_ascii=False).encode()
         self._entry(OutputKind.METADATA, "metadata.json", body)
