@@ -13,7 +13,7 @@ from vproc.core.captions import captions_argv, line21_argv, line21_stream, wants
 from vproc.core.container import Container
 from vproc.core.labels import TrackRole
 from vproc.core.media import CaptionStream
-from vproc.core.profile import BUILTIN_PROFILES
+from vproc.profiles import builtin_profiles
 
 SOURCE, OUT = Path("/scratch/job/source"), Path("/scratch/job/out")
 TEXTS = (CaptionStream(3, "subrip", label("eng")), CaptionStream(5, "ass"))
@@ -121,7 +121,7 @@ def test_captions_in_pictures_are_for_those_who_do_not_hear() -> None:
 
 
 def test_profiles_that_play_take_captions_unless_they_are_told_not_to() -> None:
-    wanted = {name for name, profile in BUILTIN_PROFILES.items() if wants_captions(profile)}
+    wanted = {name for name, profile in builtin_profiles().items() if wants_captions(profile)}
     assert {"abr", "mp4", "h264"} <= wanted
     assert not {"audio", "thumbnails", "copy"} & wanted
-    assert not wants_captions(replace(BUILTIN_PROFILES["abr"], captions=False))
+    assert not wants_captions(replace(builtin_profiles()["abr"], captions=False))

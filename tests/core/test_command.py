@@ -192,7 +192,6 @@ def test_kept_hdr_tells_the_encoder_its_brightness() -> None:
         (
             (HardwareTrial("h264_nvenc", works=False), HardwareTrial("h264_vaapi", works=True)),
             "h264_vaapi",
-            ",hwupload[v720]",
             True,
         ),
         ((HardwareTrial("hevc_nvenc", works=True),), "libx264", False),

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import anyio
+import anyio.to_thread
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
@@ -17,6 +18,7 @@ from tests.support.children import names_in, unconfined
 from tests.support.media import LIMITS, clip
 from tests.support.memory import MemoryStore
 from tests.support.slow_store import SlowStore
+from tests.support.subtitles import subtitled
 from tests.support.tools import Tools
 from vproc.core.container import Container
 from vproc.core.files import File, ObjectVersion, Status
@@ -128,3 +130,22 @@ async def test_rates_are_chosen_for_the_film_and_each_rung_is_measured(ffmpeg_in
     assert {output.name for output in rungs} == set(chosen["rungs"])
     assert all(output.quality is not None and 0.8 < output.quality["ssim"] <= 1 for output in rungs)
     assert names_in(tmp_path) == []
+
+
+async def test_captions_are_published_with_the_film_in_hls_and_dash(ffmpeg_in_use: Tools, tmp_path: Path) -> None:
+    raw, processed = MemoryStore("raw"), MemoryStore("processed")
+    body = await anyio.to_thread.run_sync(subtitled("texts.mkv").read_bytes)
+    with anyio.fail_after(100):
+        manifest = await process(raw, processed, ffmpeg_in_use, raw.upload("videos/ann/a", body), tmp_path)
+    found = [output for output in manifest.outputs if output.kind is OutputKind.CAPTIONS]
+    assert [(output.name, output.language) for output in found] == [("captions", "en"), ("captions-2", "fr")]
+    assert all(processed.body(output.key).startswith(b"WEBVTT") for output in found)
+    master = processed.body(f"{FILE_ID}/master.m3u8").decode()
+    assert master.count("TYPE=SUBTITLES") == 2
+    variants = [line for line in master.splitlines() if line.startswith("#EXT-X-STREAM-INF")]
+    assert all('SUBTITLES="' in line for line in variants)
+    assert processed.body(f"{FILE_ID}/manifest.mpd").decode().count('contentType="text"') == 2
+    without = replace(builtin_profile("abr"), captions=False)
+    raw, processed = MemoryStore("raw"), MemoryStore("processed")
+    manifest = await process(raw, processed, ffmpeg_in_use, raw.upload("videos/ann/a", body), tmp_path, without)
+    assert OutputKind.CAPTIONS not in {output.kind for output in manifest.outputs}

@@ -85,6 +85,11 @@ class MediaTools:
         return self._runner
 
     @property
+    def job_timeout_s(self) -> float:
+        """How long a job may take."""
+        return self._job_timeout_s
+
+    @property
     def max_pixels(self) -> int:
         """The largest frame that is decoded."""
         return self._max_pixels

@@ -19,6 +19,7 @@ import anyio.to_thread
 import structlog
 
 from vproc import __version__
+from vproc.core.captions import CaptionTrack, wants_captions
 from vproc.core.command import make_plan
 from vproc.core.files import File, ObjectVersion, Stage
 from vproc.core.keys import manifest_key, run_prefix
@@ -33,6 +34,7 @@ from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.workers.captions import extract_captions
 from vproc.workers.figures import JobFigures
 from vproc.workers.follow import Follower
 from vproc.workers.keeper import Progress
@@ -246,11 +248,13 @@ class Pipeline:
             figures.bytes_out += count
 
         sending = self._publisher.sending(job.file.file_id, job.run_id, on_sent=on_sent)
+        captions: list[CaptionTrack] = []
         async with task_group() as uploads:
 
             def on_item(item: Item) -> None:
                 uploads.start_soon(sending.send, item)
 
+            uploads.start_soon(self._take_captions, plan, work, captions)
             with Follower(plan.outputs, plan.grid, on_item=on_item) as follower:
                 async with task_group() as following:
                     following.start_soon(follower.run)
@@ -263,7 +267,17 @@ class Pipeline:
                 work.progress.reach(Stage.VERIFY, _ENCODED)
                 verified = await work.tools.verify(plan, encoded, cwd=work.directory)
                 verified = await self._measured(plan, work, verified)
-        return _Made(plan, tracks, verified, sending, work.tools.version)
+        return _Made(plan, tracks, verified, sending, work.tools.version, tuple(captions))
+
+    async def _take_captions(self, plan: Plan, work: _Work, into: list[CaptionTrack]) -> None:
+        """Beside the encode, once the source is whole."""
+        if not wants_captions(work.profile):
+            return
+        await work.source.until_whole()
+        into += await extract_captions(
+            work.info, runner=work.tools.runner, ffmpeg=work.tools.ffmpeg, source=work.source.path,
+            out_dir=plan.outputs[0].path.parent, max_pixels=work.tools.max_pixels, wall_s=work.tools.job_timeout_s,
+        )  # fmt: skip
 
     async def _encode(self, plan: Plan, work: _Work) -> Encoded:
         def on_progress(fraction: float) -> None:
@@ -291,6 +305,7 @@ class Pipeline:
                 info,
                 made.verified,
                 made.tracks,
+                captions=made.captions,
                 run_id=job.run_id,
                 metadata={"file_id": str(job.file.file_id), "file_name": job.file.file_name, "profile": job.file.profile},
             )
@@ -343,6 +358,7 @@ class _Made:
     verified: Verified
     sending: Sending
     ffmpeg: str
+    captions: tuple[CaptionTrack, ...] = ()
 
 
 async def _sample_table(layout: Layout, info: MediaInfo, profile: Profile) -> SampleTable | None:
