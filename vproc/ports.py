@@ -243,8 +243,10 @@ class Catalog(Protocol):
         """Extend a lease that still stands. Raises `LeaseLostError`."""
         ...
 
-    async def report(self, lease: Lease, *, progress: float, stage: Stage) -> LeaseView:
-        """Write progress (never backwards within an attempt). Raises `LeaseLostError`."""
+    async def report(
+        self, lease: Lease, *, progress: float, stage: Stage, speed: float | None = None, eta_s: float | None = None
+    ) -> LeaseView:
+        """Write progress (never backwards within an attempt), speed and seconds left. Raises `LeaseLostError`."""
         ...
 
     async def complete(self, lease: Lease, completion: Completion, figures: AttemptFigures) -> File:

@@ -255,6 +255,8 @@ async def test_the_status_tells_all_of_a_new_file(tmp_path: Path) -> None:
         "processing_status": "pending",
         "progress": 0.0,
         "stage": None,
+        "speed": None,
+        "eta_s": None,
         "original_codec": None,
         "target_codec": None,
         "processing_time": None,
@@ -272,13 +274,15 @@ async def test_the_status_tells_all_of_a_new_file(tmp_path: Path) -> None:
 async def test_the_status_follows_the_work(tmp_path: Path) -> None:
     async with running_api(tmp_path) as api:
         lease = await api.given.leased()
-        await api.catalog.report(lease, progress=0.25, stage=Stage.ENCODE)
+        await api.catalog.report(lease, progress=0.25, stage=Stage.ENCODE, speed=1.75, eta_s=42.0)
         working = await api.status(lease.file_id)
         await api.catalog.fail(lease, CORRUPT, Outcome.REJECTED, FIGURES)
         failed = await api.status(lease.file_id)
         done = await api.status((await api.given.completed()).file_id)
     assert (working["processing_status"], working["progress"], working["stage"]) == ("processing", 0.25, "encode")
     assert (working["attempts"], working["processing_time"], working["error"]) == (1, None, None)
+    assert (working["speed"], working["eta_s"]) == (1.75, 42.0)
+    assert [(status["speed"], status["eta_s"]) for status in (failed, done)] == [(None, None)] * 2
     assert failed["processing_status"] == "failed"
     assert failed["error"] == {"code": "corrupt_media", "detail": "the index is damaged", "retryable": False}
     assert (done["processing_status"], done["progress"]) == ("completed", 1.0)

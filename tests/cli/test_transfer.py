@@ -237,9 +237,12 @@ def test_every_segment_of_a_playlist_is_found(names: list[str]) -> None:
 def test_a_status_reads_the_apis_fields(status: Status) -> None:
     """Names, progress and stage, also where they are null or missing."""
     file_id = uuid4()
-    whole = FileStatus(status_body(file_id, status.value, 0.25, stage="encode", error={"code": "x", "detail": "y"}))
+    error = {"code": "x", "detail": "y"}
+    whole = FileStatus(status_body(file_id, status.value, 0.25, stage="encode", error=error, speed=1.5, eta_s=12))
     assert (whole.file_id, whole.status, whole.progress, whole.stage, whole.error) == (file_id, status, 0.25, "encode", "x: y")
+    assert (whole.speed, whole.eta_s) == (1.5, 12.0)
     bare = FileStatus({"file_id": str(file_id), "processing_status": status.value, "progress": None})
+    assert (bare.speed, bare.eta_s) == (None, None)
     assert (bare.file_name, bare.progress, bare.stage, bare.error) == ("", 0.0, None, None)
 
 

@@ -240,6 +240,27 @@ async def test_progress_never_runs_backwards_within_an_attempt(catalog: SqlCatal
     assert (file.progress, file.stage) == (0.0, None)
 
 
+async def test_speed_and_what_is_left_are_the_last_that_were_told_and_end_with_the_lease(
+    catalog: SqlCatalog, given: Given
+) -> None:
+    """Unlike progress they may fall, and a stall is 0 and unknown."""
+    lease = await given.leased()
+    seen = []
+    for speed, eta_s in ((2.5, 30.0), (1.25, 45.0), (0.0, None), (None, 3.0)):
+        await catalog.report(lease, progress=0.5, stage=Stage.ENCODE, speed=speed, eta_s=eta_s)
+        file = await given.read(lease.file_id)
+        seen.append((file.speed, file.eta_s))
+    assert seen == [(2.5, 30.0), (1.25, 45.0), (0.0, None), (None, 3.0)]
+    await catalog.renew(lease, ttl_s=-1)
+    taken = await given.leased(lease.file_id)
+    file = await given.read(lease.file_id)
+    assert (file.speed, file.eta_s) == (None, None), "the next holder has told nothing yet"
+    await catalog.report(taken, progress=0.5, stage=Stage.ENCODE, speed=1.0, eta_s=1.0)
+    await catalog.release(taken, Outcome.DRAINED, FIGURES, error=None, count_attempt=False)
+    file = await given.read(lease.file_id)
+    assert (file.speed, file.eta_s) == (None, None)
+
+
 # --- endings ---------------------------------------------------------------------------------------------------------
 
 

@@ -88,7 +88,14 @@ def test_the_demo_gets_through(here: Path, environment: dict[str, str], clip: Pa
     ran = subprocess.run(command("demo", clip), cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stderr == ""
-    for words in ("uploading a clip é.mp4", "completed 100%", "ffprobe accepts", "What was made", "Seconds for each stage"):
+    for words in (
+        "uploading a clip é.mp4",
+        "completed 100%",
+        "ffprobe accepts",
+        "What was made",
+        "Seconds for each stage",
+        "What it took",
+    ):
         assert words in ran.stdout
     assert re.search(r"HLS: \d+ segments", ran.stdout)
     assert re.search(r"DASH: \d+ segments", ran.stdout)

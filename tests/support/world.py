@@ -55,6 +55,7 @@ class StubPipeline(Pipeline):
     async def _produce(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         self.runs.append(job)
         self.begun.set()
+        progress.enter(Stage.ENCODE)
         progress.reach(Stage.ENCODE, 0.5)
         if self.steps:
             await self.steps.pop(0)(job)

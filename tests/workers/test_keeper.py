@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.memory import Faults, ManualClock, MemoryQueue
 from vproc.core.files import Stage
+from vproc.core.job_progress import Costs
 from vproc.core.leases import Lease, LeaseView
 from vproc.errors import CancelledByOwnerError, ErrorCode, JobError, LeaseLostError, TransientError, UnavailableError
 from vproc.ports import Catalog, Message
@@ -37,15 +38,19 @@ class LeaseRow(Faults):
         self.receipts: Mapping[str, str] = {}
         self.ttls: list[float] = []
         self.told: list[tuple[float, Stage]] = []
+        self.paces: list[tuple[float | None, float | None]] = []
 
     async def renew(self, lease: Lease, *, ttl_s: float) -> LeaseView:
         await self._written("renew")
         self.ttls.append(ttl_s)
         return self._view()
 
-    async def report(self, lease: Lease, *, progress: float, stage: Stage) -> LeaseView:
+    async def report(
+        self, lease: Lease, *, progress: float, stage: Stage, speed: float | None = None, eta_s: float | None = None
+    ) -> LeaseView:
         await self._written("report")
         self.told.append((progress, stage))
+        self.paces.append((speed, eta_s))
         return self._view()
 
     async def _written(self, method: str) -> None:
@@ -267,14 +272,60 @@ async def test_progress_that_cannot_be_written_is_no_lost_lease(error: Transient
 async def test_progress_and_stage_are_reported_and_never_go_backwards() -> None:
     held = await hold(30)
     async with held.running():
+        held.progress.enter(Stage.ENCODE)
         held.progress.reach(Stage.ENCODE, 0.5)
+        half = held.progress.fraction
         await held.looked()
         held.progress.reach(Stage.ENCODE, 0.25)
+        held.progress.enter(Stage.VERIFY)
         held.progress.reach(Stage.VERIFY, 1.5)
         await held.looked()
-    assert held.row.told[0][0] in (0.0, 0.5)
-    assert held.row.told[-1] == (1.0, Stage.VERIFY)
+    assert held.row.told[0][0] in (0.0, half)
+    assert held.row.told[-1] == (held.progress.fraction, Stage.VERIFY)
+    assert 0 < half < held.progress.fraction < 1
     assert held.row.told == sorted(held.row.told, key=lambda told: told[0])
+
+
+async def test_speed_and_what_is_left_are_reported_and_a_stall_is_too() -> None:
+    """By the clock at the time of the report: without news they change too."""
+    held = await hold(3000)
+    held.progress = Progress(clock=held.clock)
+    held.progress.expect(Costs(download_s=1, encode_s=40), media_s=60)
+    held.progress.reach(Stage.DOWNLOAD, 1.0)
+    async with held.running():
+        await held.looked()
+        held.progress.enter(Stage.ENCODE)
+        held.clock.advance(10)
+        held.progress.reach(Stage.ENCODE, 0.25)
+        await held.looked()
+        moving = held.row.paces[-1]
+        held.clock.advance(11)
+        await held.looked()
+    assert held.row.paces[0] == (None, 41.0)
+    assert moving == (1.5, 31.0)
+    assert held.row.paces[-1] == (0.0, None)
+
+
+def test_what_was_sent_early_counts_once_the_total_is_known() -> None:
+    clock = ManualClock()
+    progress = Progress(clock=clock)
+    progress.expect(Costs(download_s=1, encode_s=1, verify_s=1, publish_s=10, sends_early=True), media_s=60)
+    for stage in (Stage.ENCODE, Stage.VERIFY):
+        progress.sent(300)
+        progress.enter(stage)
+    encoded = progress.fraction
+    progress.publish(1000)
+    assert progress.stage is Stage.PUBLISH
+    assert progress.fraction > encoded
+    clock.advance(2)
+    progress.sent(200)
+    assert progress.eta_s == 2.0
+    before = progress.fraction
+    progress.expect(Costs(download_s=1, encode_s=1), media_s=60)
+    progress.sent(10_000)
+    assert progress.fraction == before, "what another way sent is not what this one sends"
+    progress.publish(0)
+    assert progress.fraction > before
 
 
 async def test_a_message_that_is_not_due_is_not_extended_before_the_claim() -> None:
@@ -293,10 +344,12 @@ async def test_a_message_that_is_not_due_is_not_extended_before_the_claim() -> N
 
 async def test_the_lease_is_confirmed_by_writing_under_it() -> None:
     held = await hold(30)
+    held.progress.enter(Stage.PUBLISH)
     held.progress.reach(Stage.PUBLISH, 0.9)
     held.row.receipts = {"other": "handle"}
     await held.keeper.confirm(LEASE, held.progress)
-    assert held.row.told == [(0.9, Stage.PUBLISH)]
+    assert held.row.told == [(held.progress.fraction, Stage.PUBLISH)]
+    assert 0.9 < held.progress.fraction < 1
     assert held.keeper.receipts["other"] == "handle"
 
 

@@ -110,8 +110,16 @@ class History(Progress):
         self.told: list[tuple[Stage, float]] = []
         super().__init__()
 
-    def reach(self, stage: Stage, fraction: float) -> None:
-        super().reach(stage, fraction)
+    def enter(self, stage: Stage) -> None:
+        super().enter(stage)
+        self.told.append((self.stage, self.fraction))
+
+    def reach(self, stage: Stage, share: float) -> None:
+        super().reach(stage, share)
+        self.told.append((self.stage, self.fraction))
+
+    def publish(self, total_bytes: int) -> None:
+        super().publish(total_bytes)
         self.told.append((self.stage, self.fraction))
 
 
@@ -367,6 +375,10 @@ async def test_what_a_fast_path_gets_wrong_is_done_plainly(streaming: Streaming,
     assert streaming.tools.fed == [LARGE, None]
     assert f"{FILE_ID}/run1/left-over" not in streaming.processed.keys
     assert manifest == streaming.check_committed()
+    fractions = [fraction for _, fraction in streaming.progress.told]
+    assert fractions == sorted(fractions)
+    assert [stage for stage, _ in streaming.progress.told].count(Stage.ENCODE) > 2
+    assert fractions[-1] < 1
 
 
 @pytest.mark.parametrize(
@@ -517,8 +529,8 @@ async def test_a_source_that_is_replaced_while_it_arrives_is_not_processed(bench
     bench.raw.options.piece_bytes = 1000
     reach = bench.progress.reach
 
-    def replace_it(stage: Stage, fraction: float) -> None:
-        reach(stage, fraction)
+    def replace_it(stage: Stage, share: float) -> None:
+        reach(stage, share)
         if bench.figures.bytes_in == 50_000:
             bench.raw.upload(KEY, bytes(len(SOURCE)))
 

@@ -168,6 +168,10 @@ class FileStatus(_Answer):
     """0.0 to 1.0."""
     stage: Stage | None
     """What is being done while it is processed."""
+    speed: float | None
+    """Seconds of the source that are encoded in a second: 0 where it stalls, null while nothing is encoded."""
+    eta_s: float | None
+    """Seconds until it is completed; null where that cannot be told."""
     original_codec: str | None
     target_codec: str | None
     """The codec of the largest rendition."""
@@ -195,6 +199,8 @@ class FileStatus(_Answer):
             processing_status=file.status,
             progress=file.progress,
             stage=file.stage,
+            speed=file.speed,
+            eta_s=file.eta_s,
             original_codec=file.original_codec,
             target_codec=file.target_codec,
             processing_time=file.processing_time_s,

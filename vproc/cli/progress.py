@@ -15,6 +15,8 @@ from vproc.core.files import Status
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_MINUTE_S = 60
+_HOUR_MIN = 60
 _NOT_BEGUN = (Status.PENDING, Status.UPLOADED)
 
 
@@ -79,7 +81,7 @@ class PlainView:
         if status.status in _NOT_BEGUN:
             self._say((where,), where)
         else:
-            self._say((where, int(status.progress * 10)), f"{where} {status.progress:.0%}")
+            self._say((where, int(status.progress * 10)), ", ".join((f"{where} {status.progress:.0%}", *pace(status))))
 
     def _say(self, what: tuple[object, ...], line: str) -> None:
         if what != self._last:
@@ -110,7 +112,28 @@ class RichView:
         """The file changed."""
         if status.file_id not in self._told:
             self._told[status.file_id] = self._bars.add_task(f"process {status.file_name}", total=1.0, note="")
-        self._bars.update(self._told[status.file_id], completed=status.progress, note=phase(status))
+        self._bars.update(self._told[status.file_id], completed=status.progress, note=", ".join((phase(status), *pace(status))))
+
+
+def pace(status: FileStatus) -> list[str]:
+    """How fast it goes and how long it still takes, as far as that is told."""
+    if status.status is not Status.PROCESSING:
+        return []
+    told = []
+    if status.speed is not None:
+        told.append(f"{status.speed:.1f}x" if status.speed else "stalled")
+    if status.eta_s is not None:
+        told.append(f"{readable_seconds(status.eta_s)} left")
+    return told
+
+
+def readable_seconds(seconds: float) -> str:
+    """``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    whole = max(0, round(seconds))
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, _MINUTE_S)
+    return f"{minutes} min {rest:02} s" if minutes < _HOUR_MIN else f"{minutes // _HOUR_MIN} h {minutes % _HOUR_MIN:02} min"
 
 
 def phase(status: FileStatus) -> str:

@@ -1,4 +1,4 @@
-"""What the demo says in the end: what was made, how long each stage took. A table on a terminal, else aligned lines."""
+"""What the demo says in the end: what was made, and what it took. A table on a terminal, else aligned lines."""
 
 from __future__ import annotations
 
@@ -34,9 +34,23 @@ def _row(output: Output) -> Row:
 
 
 def stage_rows(manifest: Manifest) -> list[Row]:
-    """Each stage up to the commit with its seconds, and all of them together."""
-    stages = {**manifest.stages, "together": sum(manifest.stages.values())}
-    return [(stage, f"{seconds:.2f}") for stage, seconds in stages.items()]
+    """Each stage up to the commit with its seconds, and the whole, which is less where they overlap."""
+    whole = {"from claim to commit": manifest.receipt.wall_s} if manifest.receipt else {}
+    return [(stage, f"{seconds:.2f}") for stage, seconds in {**manifest.stages, **whole}.items()]
+
+
+def receipt_rows(manifest: Manifest) -> list[Row]:
+    """What the run took; nothing for a manifest of an earlier version."""
+    receipt = manifest.receipt
+    if receipt is None:
+        return []
+    rows: list[Row] = [
+        ("processor time of ffmpeg", f"{receipt.cpu_s:.2f} s"),
+        ("memory of the largest ffmpeg", readable_bytes(receipt.peak_memory_bytes)),
+        ("bytes in, out", f"{readable_bytes(receipt.bytes_in)}, {readable_bytes(receipt.bytes_out)}"),
+        ("requests to S3, SQS", f"{sum(receipt.s3_requests.values())}, {sum(receipt.sqs_requests.values())}"),
+    ]
+    return [*rows, ("speed", f"{receipt.speed:.2f} x real time")] if receipt.speed is not None else rows
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -16,7 +16,7 @@ from vproc.cli.clip import demo_clip
 from vproc.cli.errors import DemoError
 from vproc.cli.playback import Player, check_streams, reads_dash
 from vproc.cli.progress import open_progress
-from vproc.cli.report import made_rows, show_table, stage_rows
+from vproc.cli.report import made_rows, receipt_rows, show_table, stage_rows
 from vproc.cli.transfers import follow, upload
 from vproc.client import ApiClient, Output
 from vproc.core.files import Status
@@ -100,6 +100,8 @@ async def _check(player: Player, daemon: DevDaemon, manifest: Manifest, target: 
 def _tell(manifest: Manifest, target: Path) -> None:
     show_table("What was made", ("kind", "codec", "size", "bitrate", "bytes", "name"), made_rows(manifest))
     show_table("Seconds for each stage", ("stage", "seconds"), stage_rows(manifest))
+    if rows := receipt_rows(manifest):
+        show_table("What it took", ("what", "how much"), rows)
     click.echo(f"The outputs are in {target / str(manifest.file_id)}")
 
 

@@ -56,10 +56,25 @@ class FileStatus:
         return str(stage) if stage else None
 
     @property
+    def speed(self) -> float | None:
+        """Seconds of the source encoded in a second, while it is encoded."""
+        return _number(self.body.get("speed"))
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the end, where that can be told."""
+        return _number(self.body.get("eta_s"))
+
+    @property
     def error(self) -> str | None:
         """Why it failed, as one line."""
         error = self.body.get("error")
         return f"{error['code']}: {error['detail']}" if error else None
+
+
+def _number(value: object) -> float | None:
+    """A daemon of an earlier version tells nothing."""
+    return float(value) if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One row of ``files``. Times are aware UTC. ``progress`` is 0.0 to 1.0."""
+    """One row of ``files``. Times are aware UTC. ``progress`` is 0.0 to 1.0. ``speed`` is seconds of source that are
+    encoded in a second, ``eta_s`` what is left: both only while somebody works on it and can tell."""
 
     file_id: UUID
     owner: str
@@ -118,6 +119,8 @@ class File:
     callback_url: str | None = None
     progress: float = 0.0
     stage: Stage | None = None
+    speed: float | None = None
+    eta_s: float | None = None
     original_codec: str | None = None
     target_codec: str | None = None
     processing_time_s: float | None = None

@@ -58,11 +58,13 @@ class LeaseMethods:
         """The lease ends ``ttl_s`` from now by the database's clock."""
         return await self._write_held(lease, lease_expires_at=DatabaseNow() + ttl_s)
 
-    async def report(self, lease: Lease, *, progress: float, stage: Stage) -> LeaseView:
-        """Write progress, brought within 0.0 to 1.0, and the stage."""
+    async def report(
+        self, lease: Lease, *, progress: float, stage: Stage, speed: float | None = None, eta_s: float | None = None
+    ) -> LeaseView:
+        """Write progress, brought within 0.0 to 1.0, the stage, and how fast it goes."""
         bounded = max(0.0, min(progress, 1.0))
         forward = case((files.c.progress > bounded, files.c.progress), else_=bounded)
-        return await self._write_held(lease, progress=forward, stage=stage)
+        return await self._write_held(lease, progress=forward, stage=stage, speed=speed, eta_s=eta_s)
 
     async def complete(self, lease: Lease, completion: Completion, figures: AttemptFigures) -> File:
         """``completed``, in one transaction. Again with the same lease gives the file that stands."""
@@ -228,6 +230,8 @@ async def _granted(connection: AsyncConnection, request: ClaimRequest, row: RowM
         "content_type": version.content_type or row["content_type"],
         "progress": 0.0,
         "stage": None,
+        "speed": None,
+        "eta_s": None,
         "cancel_requested": False,
     }
     changed = await put(connection, request.file_id, **NO_ERROR, **values, **_lease_values(request, lease.token))

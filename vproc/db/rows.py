@@ -26,6 +26,8 @@ NO_LEASE: Mapping[str, Any] = MappingProxyType(
         "cancel_requested": False,
         "receipts": {},
         "stage": None,
+        "speed": None,
+        "eta_s": None,
     }
 )
 NO_ERROR: Mapping[str, Any] = MappingProxyType({"error_code": None, "error_detail": None, "error_retryable": None})
@@ -76,6 +78,8 @@ def file_from(row: RowMapping) -> File:
         callback_url=row["callback_url"],
         progress=row["progress"],
         stage=Stage(row["stage"]) if row["stage"] is not None else None,
+        speed=row["speed"],
+        eta_s=row["eta_s"],
         original_codec=row["original_codec"],
         target_codec=row["target_codec"],
         processing_time_s=row["processing_time_s"],

@@ -16,6 +16,14 @@ function show(text, share) {
 
 const percent = (share) => `${Math.round(100 * share)} %`;
 
+// How fast it goes and how long it still takes, as far as the daemon tells.
+function pace({ speed, eta_s: left }) {
+  const told = [];
+  if (typeof speed === "number") told.push(speed > 0 ? `${speed.toFixed(1)}×` : "stalled");
+  if (typeof left === "number") told.push(left < 90 ? `${left} s left` : `${Math.round(left / 60)} min left`);
+  return told;
+}
+
 function clear(name) {
   element("job").hidden = false;
   element("name").textContent = name;
@@ -48,7 +56,7 @@ function follow(id) {
     let last = null;
     stream.addEventListener("status", (event) => {
       last = JSON.parse(event.data);
-      show([last.processing_status, last.stage, percent(last.progress)].filter(Boolean).join(", "), last.progress);
+      show([last.processing_status, last.stage, percent(last.progress), ...pace(last)].filter(Boolean).join(", "), last.progress);
     });
     stream.addEventListener("end", () => {
       stream.close();

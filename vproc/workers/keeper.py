@@ -14,6 +14,7 @@ import anyio
 import structlog
 
 from vproc.core.files import Stage
+from vproc.core.job_progress import Costs, JobProgress
 from vproc.core.leases import Lease, LeaseView
 from vproc.errors import CancelledByOwnerError, LeaseLostError, TransientError
 from vproc.ports import Catalog, Message, Queue
@@ -28,14 +29,57 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Progress:
     """Where a job stands. Written by the pipeline, read by the keeper, which writes it to the catalog."""
 
-    def __init__(self) -> None:
-        self.stage = Stage.DOWNLOAD
-        self.fraction = 0.0
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._job = JobProgress()
+        self._sent_bytes = 0
+        self._total_bytes = 0
 
-    def reach(self, stage: Stage, fraction: float) -> None:
-        """Go on; never backwards."""
-        self.stage = stage
-        self.fraction = max(self.fraction, min(1.0, fraction))
+    @property
+    def stage(self) -> Stage:
+        """What is being done."""
+        return self._job.stage
+
+    @property
+    def fraction(self) -> float:
+        """0.0 to 1.0; it never goes backwards."""
+        return self._job.fraction
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of source encoded in a second of late, 0.0 where it stalls; None while nothing is encoded."""
+        speed = self._job.speed(at_s=self._clock())
+        return None if speed is None else round(speed, 2)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds that are left, whole ones; None where that cannot be told."""
+        eta_s = self._job.eta_s(at_s=self._clock())
+        return None if eta_s is None else float(round(eta_s))
+
+    def expect(self, costs: Costs, *, media_s: float) -> None:
+        """What is to be done is known, or begins anew in another way."""
+        self._sent_bytes = self._total_bytes = 0
+        self._job.expect(costs, media_s=media_s)
+
+    def enter(self, stage: Stage) -> None:
+        """The stage begins."""
+        self._job.enter(stage, at_s=self._clock())
+
+    def reach(self, stage: Stage, share: float) -> None:
+        """So much of the stage is done, 0.0 to 1.0."""
+        self._job.reach(stage, share, at_s=self._clock())
+
+    def publish(self, total_bytes: int) -> None:
+        """The last stage of work begins: so many bytes are to stand, of which some were sent before."""
+        self._total_bytes = max(1, total_bytes)
+        self._job.enter(Stage.PUBLISH, at_s=self._clock(), share=min(1.0, self._sent_bytes / self._total_bytes))
+
+    def sent(self, size_bytes: int) -> None:
+        """So many bytes more are sent. What is sent while the rest is encoded counts when the total is known."""
+        self._sent_bytes += size_bytes
+        if self._total_bytes:
+            self.reach(Stage.PUBLISH, self._sent_bytes / self._total_bytes)
 
 
 class Keeper:
@@ -86,11 +130,16 @@ class Keeper:
         Raises `LeaseLostError`, or `UnavailableError` where that cannot be told."""
         if self.lease_ttl_s() <= 0:
             raise LeaseLostError("the lease ran out")
-        self._adopt(await self._catalog.report(lease, progress=progress.fraction, stage=progress.stage))
+        self._adopt(await self._told(lease, progress))
+
+    async def _told(self, lease: Lease, progress: Progress) -> LeaseView:
+        return await self._catalog.report(
+            lease, progress=progress.fraction, stage=progress.stage, speed=progress.speed, eta_s=progress.eta_s
+        )
 
     async def _report(self, lease: Lease, progress: Progress) -> None:
         try:
-            view = await self._catalog.report(lease, progress=progress.fraction, stage=progress.stage)
+            view = await self._told(lease, progress)
         except TransientError:
             return  # whether the lease can still be proved is the heartbeat's to say
         self._adopt(view)

@@ -22,6 +22,7 @@ from vproc import __version__
 from vproc.core.captions import CaptionTrack, wants_captions
 from vproc.core.command import make_plan
 from vproc.core.files import File, ObjectVersion, Stage
+from vproc.core.job_progress import Costs, Rates, expected_costs
 from vproc.core.keys import manifest_key, run_prefix
 from vproc.core.manifest import Manifest
 from vproc.core.manifest import Source as ManifestSource
@@ -46,12 +47,6 @@ from vproc.workers.scratch import Scratch
 from vproc.workers.source import Layout, Source
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-# Where each stage ends on the progress bar.
-_DOWNLOADED = 0.1
-_ENCODED = 0.85
-_VERIFIED = 0.88
-_PUBLISHED = 0.98
 
 _SPARE_BYTES = 64 * 1024 * 1024
 
@@ -105,6 +100,7 @@ class Pipeline:
         self._max_upload_bytes = max_upload_bytes
         self._metrics = metrics
         self._publisher = Publisher(store=processed)
+        self._rates: dict[str, Rates] = {}
 
     async def run(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         """Do the job; the manifest that stands for it in the end, proved. It may be another run's."""
@@ -115,7 +111,7 @@ class Pipeline:
                 await self._publisher.prove(manifest.outputs)
         else:
             manifest = await self._produce(job, progress, figures)
-        progress.reach(Stage.FINISH, _PUBLISHED)
+        progress.enter(Stage.FINISH)
         with figures.stage(Stage.FINISH):
             await self._publisher.place_entry_points(manifest)
         return manifest
@@ -146,7 +142,9 @@ class Pipeline:
             table = await _sample_table(layout, info, profile)
             made = await self._make(_Work(job, source, layout, info, profile, table, tools, directory, progress, figures))
             with figures.stage(Stage.PUBLISH):
-                return await self._publish(made, job, info, progress, figures)
+                manifest = await self._publish(made, job, info, progress, figures)
+        self._rates[profile.name] = self._rates.get(profile.name, Rates()).learned(made.costs, figures.seconds)
+        return manifest
 
     def _check_size(self, version: ObjectVersion) -> None:
         if version.size_bytes > self._max_upload_bytes:
@@ -159,8 +157,7 @@ class Pipeline:
     def _source(self, job: Job, path: Path, progress: Progress, figures: JobFigures) -> Source:
         def on_bytes(count: int) -> None:
             figures.bytes_in += count
-            if progress.stage is Stage.DOWNLOAD:
-                progress.reach(Stage.DOWNLOAD, _DOWNLOADED * figures.bytes_in / job.version.size_bytes)
+            progress.reach(Stage.DOWNLOAD, figures.bytes_in / job.version.size_bytes)
 
         return Source(self._raw, job.version, path, on_bytes=on_bytes)
 
@@ -173,7 +170,7 @@ class Pipeline:
         layout = await source.look()
         with figures.stage(Stage.PROBE):
             if source.whole:
-                progress.reach(Stage.PROBE, _DOWNLOADED)
+                progress.enter(Stage.PROBE)
             try:
                 return layout, await self._tools.examine(source.path, layout.container, cwd=directory, whole=source.whole)
             except JobError as error:
@@ -241,11 +238,15 @@ class Pipeline:
         await self._scratch.require(plan.estimated_bytes + _SPARE_BYTES)
         await anyio.to_thread.run_sync(plan.outputs[0].path.parent.mkdir)
         job, figures, source = work.job, work.figures, work.source
+        rates = self._rates.get(work.profile.name, Rates())
+        costs = expected_costs(rates, plan, work.info, source_bytes=source.size_bytes)
+        work.progress.expect(costs, media_s=plan.duration_s or 0.0)
         if not plan.piped:
             await source.until_whole()
 
         def on_sent(count: int) -> None:
             figures.bytes_out += count
+            work.progress.sent(count)
 
         sending = self._publisher.sending(job.file.file_id, job.run_id, on_sent=on_sent)
         captions: list[CaptionTrack] = []
@@ -264,10 +265,10 @@ class Pipeline:
                 tracks = await follower.finish()
             await source.until_whole()
             with figures.stage(Stage.VERIFY):
-                work.progress.reach(Stage.VERIFY, _ENCODED)
+                work.progress.enter(Stage.VERIFY)
                 verified = await work.tools.verify(plan, encoded, cwd=work.directory)
                 verified = await self._measured(plan, work, verified)
-        return _Made(plan, tracks, verified, sending, work.tools.version, tuple(captions))
+        return _Made(plan, tracks, verified, sending, work.tools.version, costs, tuple(captions))
 
     async def _take_captions(self, plan: Plan, work: _Work, into: list[CaptionTrack]) -> None:
         """Beside the encode, once the source is whole."""
@@ -280,16 +281,13 @@ class Pipeline:
         )  # fmt: skip
 
     async def _encode(self, plan: Plan, work: _Work) -> Encoded:
-        def on_progress(fraction: float) -> None:
-            work.progress.reach(Stage.ENCODE, _DOWNLOADED + (_ENCODED - _DOWNLOADED) * fraction)
-
-        work.progress.reach(Stage.ENCODE, _DOWNLOADED)
+        work.progress.enter(Stage.ENCODE)
         feed = work.layout.feed
         encoded = await work.tools.encode(
             plan,
             source_bytes=work.source.size_bytes,
             cwd=work.directory,
-            on_progress=on_progress,
+            on_progress=partial(work.progress.reach, Stage.ENCODE),
             feed=work.source.feeder(feed) if plan.piped and feed else None,
         )
         if encoded.wall_s > 0 and encoded.out_time_s > 0:
@@ -297,7 +295,6 @@ class Pipeline:
         return encoded
 
     async def _publish(self, made: _Made, job: Job, info: MediaInfo, progress: Progress, figures: JobFigures) -> Manifest:
-        progress.reach(Stage.PUBLISH, _VERIFIED)
         package = await anyio.to_thread.run_sync(
             partial(
                 build_package,
@@ -310,6 +307,7 @@ class Pipeline:
                 metadata={"file_id": str(job.file.file_id), "file_name": job.file.file_name, "profile": job.file.profile},
             )
         )
+        progress.publish(sum(item.size_bytes for item in package.items))
         outputs, entries = await made.sending.finish(package)
         manifest = Manifest(
             file_id=job.file.file_id,
@@ -358,6 +356,7 @@ class _Made:
     verified: Verified
     sending: Sending
     ffmpeg: str
+    costs: Costs
     captions: tuple[CaptionTrack, ...] = ()
 
 
