@@ -14,7 +14,7 @@ from tests.support import samples
 from vproc.core.command import make_plan
 from vproc.core.files import Stage
 from vproc.core.job_progress import WINDOW_S, Costs, JobProgress, Rates, expected_costs
-from vproc.core.profile import get_profile
+from vproc.profiles import builtin_profile
 
 IN_TURN = Costs(download_s=2, encode_s=6, verify_s=1, publish_s=0.7)  # ten seconds with the finish
 AT_ONCE = replace(IN_TURN, reads_early=True, sends_early=True)  # the encode, the verification, the finish: 7.3 s
@@ -219,7 +219,7 @@ def costs_of(profile: str, *, piped: bool = False, seconds: float = 10.0, sound_
     picture = None if sound_only else samples.video(1280, 720, end_s=seconds)
     info = samples.media(picture, samples.audio(end_s=seconds), duration_s=seconds)
     plan = make_plan(
-        info, get_profile(profile), ffmpeg="ffmpeg", source=Path("/s/source"), out_dir=Path("/s/out"), limits=samples.LIMITS,
+        info, builtin_profile(profile), ffmpeg="ffmpeg", source=Path("/s/source"), out_dir=Path("/s/out"), limits=samples.LIMITS,
         piped=piped,
     )  # fmt: skip
     return expected_costs(Rates(encode_px_per_s=1e6, download_bytes_per_s=1e6), plan, info, source_bytes=4_000_000)
