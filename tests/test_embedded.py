@@ -39,8 +39,8 @@ async def test_an_upload_tells_the_queue_and_the_dead_have_a_place(monkeypatch: 
             await raw.put("videos/a.mp4", b"x", content_type="video/mp4")
             bodies = [json.loads(message.body) for message in await queue.receive(max_messages=10, wait_s=1)]
             events = [body["Event"] if "Event" in body else body["Records"][0]["s3"]["object"]["key"] for body in bodies]
+            # Not alone: moto keeps one queue for all servers of a process, and what an earlier test left in it.
             assert "videos%2Fa.mp4" in events
-            assert set(events) <= {"s3:TestEvent", "videos%2Fa.mp4"}
     await check_closed(aws)
 
 

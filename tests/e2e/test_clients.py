@@ -118,8 +118,9 @@ def by_own_command(client: Client, path: Path, profile: str) -> str:
 
 def by_boto3(client: Client, path: Path, profile: str) -> str:
     """boto3, straight into the bucket, under a name that needs every kind of encoding on its way through the event."""
-    client.s3.put_object(Bucket=client.raw, Key=ODD_KEY, Body=path.read_bytes(), Metadata={"vproc-profile": profile})
-    return client.daemon.caller.id_of(ODD_KEY)
+    key = f"{profile}/{ODD_KEY}"
+    client.s3.put_object(Bucket=client.raw, Key=key, Body=path.read_bytes(), Metadata={"vproc-profile": profile})
+    return client.daemon.caller.id_of(key)
 
 
 def by_boto3_in_parts(client: Client, path: Path, profile: str) -> str:
