@@ -16,7 +16,7 @@ from vproc.core.ladder import Rung
 from vproc.core.movie import SampleTable
 from vproc.profiles import builtin_profiles
 
-ABR = replace(builtin_profiles()["abr"], copy_top_rung=True)
+ABR = builtin_profiles()["abr"]
 TOP = Rung("v1080", 1920, 1080, 23, 5_000_000, 10_000_000)
 VIDEO = video(1920, 1080, profile="High", pix_fmt="yuv420p", field_order="progressive")
 GRID = KeyGrid(4, 2)
@@ -84,6 +84,7 @@ def test_pictures_that_are_not_the_rungs_are_encoded(differing: dict[str, Any], 
         (replace(REGULAR, constant_rate=Fraction(25)), "equally far apart"),
         (replace(REGULAR, closed_gops=False), "open"),
         (table(0, 9, end_s=18), "up to 9.0 s apart"),
+        (table(0, end_s=5.3), "no key frame but the first"),
         (table(0, 8, end_s=20), "up to 12.0 s apart"),
         (table(*range(0, 30, 2), end_s=30, bps=5_100_000), "5100 kb/s"),
         (replace(REGULAR, gop_bytes=(4_000_000, *REGULAR.gop_bytes[1:-4], 1, 1, 1, 1)), "in a segment"),
@@ -92,6 +93,10 @@ def test_pictures_that_are_not_the_rungs_are_encoded(differing: dict[str, Any], 
 )
 def test_samples_that_fit_no_segments_are_encoded(changed: SampleTable | None, words: str) -> None:
     assert words in reason(changed)
+
+
+def test_a_film_of_one_segment_may_be_one_gop() -> None:
+    assert choose_copy(VIDEO, ABR, TOP, Fraction(30), GRID, table(0, end_s=3)).grid == KeyGrid(4, 2, (Fraction(0),))
 
 
 def test_a_rate_that_only_its_clock_rounds_is_constant() -> None:

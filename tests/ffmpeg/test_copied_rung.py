@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import closing
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from vproc.errors import TransientError
 from vproc.profiles import builtin_profiles
 from vproc.workers.follow import Track
 
-ABR = replace(builtin_profiles()["abr"], copy_top_rung=True)
+ABR = builtin_profiles()["abr"]
 
 
 def table_of(path: Path) -> SampleTable | None:

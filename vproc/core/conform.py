@@ -79,6 +79,8 @@ def _unfit(table: SampleTable, top: Rung, fps: Fraction, grid: KeyGrid) -> Itera
         yield "its pictures are not equally far apart"
     if not table.closed_gops:
         yield "its GOPs are open: pictures need those before the key frame"
+    if len(table.keyframes) == 1 and table.duration_s > grid.step_s + _GOP_SLACK_S:
+        yield "it has no key frame but the first: a player could change to it nowhere"
     longest_s, allowed_s = table.longest_gop_s, _FREQUENT_GOPS * grid.step_s + _GOP_SLACK_S
     if longest_s > allowed_s:
         yield f"its key frames are up to {float(longest_s):.1f} s apart, and at most {float(allowed_s):.1f} s fit"
