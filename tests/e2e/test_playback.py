@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import m3u8
 import pytest
 
 from tests.support.browser import PlayerReport, play
@@ -15,6 +17,7 @@ from tests.support.caller import fetch
 from tests.support.daemon import Daemon, dev
 from tests.support.media import FFMPEG, probe
 from tests.support.source import ROOT
+from tests.support.subtitles import subtitled
 from vproc.core.media import MediaInfo
 
 pytestmark = [pytest.mark.xdist_group("e2e-playback"), pytest.mark.timeout(300)]
@@ -81,6 +84,24 @@ async def test_both_players_play_all_rungs_to_the_end(published: Published) -> N
     media = {path for path in seen.hls.content_types if not path.endswith(".m3u8")}
     assert media
     assert media == {path for path in seen.dash.content_types if not path.endswith(".mpd")}, "both read the same objects"
+
+
+async def test_a_copied_rung_changes_with_an_encoded_one_and_captions_show(published: Published) -> None:
+    """A source that is the top rung by itself, with a subtitle: the players change to either rung, and a viewer reads it."""
+    caller = published.daemon.caller
+    file_id = caller.upload(subtitled("conforming-texts.mp4"), profile="abr")
+    caller.completed(file_id)
+    address = published.address.replace(published.file_id, file_id)
+    renditions = json.loads(fetch(f"{address}metadata.json").body)["renditions"]
+    playlist = next(entry["path"] for entry in renditions if "v720/" in entry["path"])
+    lengths = [segment.duration for segment in m3u8.loads(fetch(f"{address}{playlist}").body.decode()).segments]
+    assert lengths[:2] == pytest.approx([2.5, 3.5], abs=0.05), "the source's own key frames"
+    seen = await play(address, rungs=[(1280, 720), (640, 360)])
+    for player in (seen.hls, seen.dash):
+        assert player is not None
+        assert player.subtitles == 1
+        assert player.caption is not None
+        assert "Hello" in player.caption
 
 
 def check(player: PlayerReport, published: Published) -> None:

@@ -61,7 +61,8 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class PlayerReport:
-    """What one player saw. ``brightest`` is 0 to 255; ``content_types`` by path below the base address."""
+    """What one player saw. ``brightest`` is 0 to 255; ``caption`` the first that was shown, where there are some;
+    ``content_types`` by path below the base address."""
 
     kind: str
     duration_s: float
@@ -74,6 +75,7 @@ class PlayerReport:
     brightest: int
     grey_levels: int
     subtitles: int
+    caption: str | None
     stalls: int
     content_types: dict[str, str]
 
@@ -175,6 +177,7 @@ def _checked(
         brightest=seen["brightest"],
         grey_levels=seen["grey_levels"],
         subtitles=seen["subtitles"],
+        caption=seen["caption"],
         stalls=seen["stalls"],
         content_types=content_types,
     )

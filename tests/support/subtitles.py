@@ -48,6 +48,7 @@ _TWO = "-i {film} -i {a.srt} -i {a.ass} -map 0 -map 1 -map 2 -c copy -metadata:s
 _CLIPS = {
     "texts.mkv": f"{_TWO} -c:s:0 srt -c:s:1 ass -disposition:s:0 0 -disposition:s:1 default+forced -metadata:s:s:1 title=Signs",
     "texts.mp4": f"{_TWO} -c:s mov_text",
+    "conforming-texts.mp4": "-i {conforming} -i {a.srt} -map 0 -map 1 -c copy -c:s mov_text -metadata:s:s:0 language=eng",
     "texts.webm": "-i {vp9} -i {a.srt} -map 0 -map 1 -c copy -c:s webvtt -metadata:s:s:0 language=eng",
     "late-texts.mkv": "-itsoffset 5 -i {texts.mkv} -map 0 -c copy",
     "silent-texts.mkv": "-i {film} -i {empty.srt} -map 0 -map 1 -c copy -c:s srt",
@@ -76,7 +77,7 @@ def _filled(word: str) -> str:
         return word
     if name in _CLIPS:
         return str(subtitled(name))
-    films = {"film": "short.mp4", "vp9": "vp9.webm"}
+    films = {"film": "short.mp4", "vp9": "vp9.webm", "conforming": "conforming-cuts.mp4"}
     return str(clip(films[name]) if name in films else _made(name))
 
 

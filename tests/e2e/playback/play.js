@@ -44,6 +44,10 @@ function look() {
   return { brightest: Math.max(...levels), grey_levels: levels.size };
 }
 
+// What a viewer reads just now.
+const caption = () =>
+  [...video.textTracks].flatMap((track) => [...(track.activeCues ?? [])].map((cue) => cue.text)).find(Boolean) ?? null;
+
 // Plays on from a position until `length_s` later; returns the most that was seen on the way.
 async function playFrom(position_s, length_s, what) {
   const first = frames();
@@ -83,6 +87,10 @@ async function withHls(url) {
       hls.currentLevel = rung.index;
     },
     subtitles: () => hls.subtitleTracks.length,
+    showSubtitles: () => {
+      hls.subtitleTrack = 0;
+      hls.subtitleDisplay = true;
+    },
     close: () => hls.destroy(),
   };
 }
@@ -111,12 +119,15 @@ async function withShaka(url) {
       );
     },
     subtitles: () => player.getTextTracks().length,
+    showSubtitles: () => {
+      player.selectTextTrack(player.getTextTracks()[0]);
+    },
     close: () => player.destroy(),
   };
 }
 
 export async function play(kind, url, length_s) {
-  const report = { kind, errors, rungs: [], shown: [] };
+  const report = { kind, errors, rungs: [], shown: [], caption: null };
   addEventListener("error", (event) => errors.push(`page: ${event.message}`));
   let player;
   try {
@@ -138,6 +149,14 @@ export async function play(kind, url, length_s) {
     const middle_s = video.duration / 2;
     await playFrom(middle_s, Math.min(0.5, step_s), `${kind}: middle`);
     report.seeked_to_s = video.currentTime;
+
+    if (report.subtitles > 0) {
+      player.showSubtitles();
+      video.currentTime = 0;
+      await video.play();
+      await until(() => caption(), `${kind}: a caption`);
+      report.caption = caption();
+    }
 
     await playFrom(Math.max(0, video.duration - 0.8), 0.8, `${kind}: end`);
     await until(() => video.ended, `${kind}: ended`);
