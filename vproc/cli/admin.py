@@ -101,11 +101,24 @@ def masked(url: str) -> str:
     metavar="FILE",
     help="A file of your own profiles: list them too, or say what is wrong.  [default: VPROC_PROFILES_FILE]",
 )
+@click.option(
+    "--plan",
+    "video",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="VIDEO",
+    help="Show what --profile would make of a video, and by which commands. Nothing is encoded.",
+)
+@click.option("--profile", "name", metavar="P", help="The profile to plan with.  [default: VPROC_PROFILE, or abr]")
 @json_option
-def profiles(file: Path | None, as_json: bool) -> None:
+def profiles(file: Path | None, video: Path | None, name: str | None, as_json: bool) -> None:
     """List the encoding profiles, the built-in ones and yours."""
     from vproc.settings import read_profiles  # noqa: PLC0415 - heavy: imported when the command runs
 
+    if video is not None:
+        _show_plan(video, name, file, as_json=as_json)
+        return
+    if name is not None:
+        raise click.UsageError("--profile takes --plan VIDEO beside it")
     rows = [shown_profile(profile) for profile in read_profiles(file).values()]
     if as_json:
         for row in rows:
@@ -114,6 +127,24 @@ def profiles(file: Path | None, as_json: bool) -> None:
     for row in rows:
         rungs = " ".join("source size" if side is None else f"{side}p" for side in row["rungs"])
         click.echo(f"{row['name']:<11} {row['packaging']:<12} {row['codec'] or '':<5} {rungs}".rstrip())
+
+
+def _show_plan(video: Path, name: str | None, file: Path | None, *, as_json: bool) -> None:
+    import anyio  # noqa: PLC0415 - heavy: imported when the command runs
+
+    from vproc.cli.planned import plan_file  # noqa: PLC0415 - likewise
+    from vproc.core.profile import get_profile  # noqa: PLC0415 - likewise
+    from vproc.settings import load_settings, read_profiles  # noqa: PLC0415 - likewise
+    from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
+
+    # What the daemon would do with a file does not depend on where its buckets are.
+    settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
+    configure_logging(settings.log_format, "error")
+    planned = anyio.run(plan_file, video, get_profile(name or settings.profile, read_profiles(file)), settings)
+    if as_json:
+        print_json(planned.document())
+    else:
+        click.echo("\n".join(planned.lines()))
 
 
 def shown_profile(profile: Profile) -> dict[str, Any]:
