@@ -5,8 +5,10 @@ What is asked of it is not here. Every time-out that the catalog has is set here
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,13 +90,21 @@ def _sqlite_engine(url: URL, *, foreign_keys: bool) -> AsyncEngine:
         # write after reading. `begun` begins them instead.
         connection.isolation_level = None
         cursor = connection.cursor()
+        try:
+            settings(cursor)
+        except BaseException:
+            # the pool forgets a connection that this refuses, and its thread would answer to a loop that may be closed by then
+            connection.close()
+            raise
+        cursor.close()
+
+    def settings(cursor: Any) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
         # FULL, not the usual NORMAL: in WAL mode NORMAL syncs at checkpoints only, and a power cut takes the last commits
         # back. The raw object is deleted after the commit of `completed`, and the message after that: a commit that was
         # taken back would leave a file `processing` that nothing ever finishes.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
-        cursor.close()
 
     def begun(connection: Connection) -> None:
         read_only = connection.get_execution_options().get(_READ_ONLY)
@@ -142,12 +152,11 @@ async def connected(url: str, *, migrating: bool = False) -> AsyncIterator[Async
     engine = build_engine(url, migrating=migrating)
     sqlite = engine.dialect.name == "sqlite"
     try:
-        if sqlite:
-            await to_thread.run_sync(check_path, Path(str(engine.url.database)))
         with start_errors(engine.url):
+            if sqlite:
+                await to_thread.run_sync(_open_file, Path(str(engine.url.database)))
             async with Database(engine).read() as connection:
-                # SQLite opens a file that is none of its own, and says so when it reads the schema
-                await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master" if sqlite else "SELECT 1")
+                await connection.exec_driver_sql("SELECT 1")
         yield engine
     finally:
         with CancelScope(shield=True), move_on_after(_DISPOSE_TIMEOUT_S):
@@ -160,6 +169,28 @@ def check_path(path: Path) -> None:
         raise ConfigError(f"{VARIABLE}: {path} is a directory; it takes a file")
     if not path.parent.is_dir():
         raise ConfigError(f"{VARIABLE}: the directory {path.parent} does not exist")
+
+
+def _open_file(path: Path) -> None:
+    """Open the SQLite file at ``path`` once, make it where it is not, and set its journal mode, which it keeps. Blocks until
+    others that do the same are through. Raises `ConfigError` and `UnavailableError`.
+
+    The driver's own thread does not outlive a file that it cannot open in order: it reports once more than it is heard, to
+    an event loop that may be closed by then.
+    """
+    check_path(path)
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.Error as error:
+            # the change of the mode takes its lock in a second step, in which SQLite waits for nobody
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise UnavailableError(f"the database cannot be used: {_short(error)}") from error
+            time.sleep(0.01)
+        else:
+            return
 
 
 class Database:
