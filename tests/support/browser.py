@@ -1,4 +1,4 @@
-"""Plays outputs in a real browser: hls.js and shaka-player in Chromium, as a page on somebody's site would.
+"""Plays outputs in a real browser: hls.js, shaka-player and Chromium's own HLS player, as a page on somebody's site would.
 
 The pages are in `tests/e2e/playback`. Media come from a folder or through a proxy to any address, so that the browser sees
 one origin; what the store says of content types is passed on and reported.
@@ -82,10 +82,11 @@ class PlayerReport:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackReport:
-    """What both players saw; None for one that was not asked."""
+    """What the players saw; None for one that was not asked. The browser's own (``native``) lists no rungs and no subtitles."""
 
     hls: PlayerReport | None
     dash: PlayerReport | None
+    native: PlayerReport | None
 
 
 async def play(
@@ -93,11 +94,12 @@ async def play(
     *,
     hls: str | None = "master.m3u8",
     dash: str | None = "manifest.mpd",
+    native: str | None = None,
     rungs: Sequence[tuple[int, int]] | None = None,
     length_s: float = 1.5,
     sound: bool = True,
 ) -> PlaybackReport:
-    """Play both presentations under ``source`` and assert that they play.
+    """Play the presentations under ``source``, HLS by the browser itself where ``native`` says so, and assert that they play.
 
     ``source`` is a folder, an address that ends in ``/``, or a function from a path to the address to fetch it from, for
     stores that take signed requests only.
@@ -110,7 +112,7 @@ async def play(
         browser = await playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
         try:
             reports = {}
-            for kind, name in (("hls", hls), ("dash", dash)):
+            for kind, name in (("hls", hls), ("dash", dash), ("native", native)):
                 if name is None:
                     reports[kind] = None
                     continue
@@ -121,7 +123,7 @@ async def play(
                 reports[kind] = _checked(seen, dict(content_types), rungs=rungs, length_s=length_s, sound=sound)
         finally:
             await browser.close()
-    return PlaybackReport(hls=reports["hls"], dash=reports["dash"])
+    return PlaybackReport(hls=reports["hls"], dash=reports["dash"], native=reports["native"])
 
 
 def find_browser() -> str:
@@ -155,9 +157,9 @@ def _checked(
     assert seen["errors"] == [], f"{kind}: {seen}"
     offered = tuple(Rung(r["width"], r["height"], r["bitrate_bps"], r["codecs"]) for r in seen["rungs"])
     sizes = sorted((rung.width, rung.height) for rung in offered)
-    assert sizes, f"{kind}: no rendition is listed"
-    if rungs is not None:
-        assert sizes == sorted(rungs), f"{kind}: offers {sizes}"
+    if kind != "native":
+        assert sizes, f"{kind}: no rendition is listed"
+        assert rungs is None or sizes == sorted(rungs), f"{kind}: offers {sizes}"
     assert sorted((w, h) for w, h in seen["shown"]) == sizes, f"{kind}: showed {seen['shown']} of {sizes}"
     assert seen["played_s"] >= min(length_s, seen["duration_s"] / 3), f"{kind}: played {seen['played_s']} s"
     assert seen["seeked_to_s"] > seen["duration_s"] / 2, f"{kind}: at {seen['seeked_to_s']} s after the seek"

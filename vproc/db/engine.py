@@ -6,14 +6,13 @@ What is asked of it is not here. Every time-out that the catalog has is set here
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from anyio import CancelScope, move_on_after, to_thread
+from anyio import CancelScope, current_time, move_on_after, sleep, to_thread
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import (
@@ -35,6 +34,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _STATEMENT_TIMEOUT_S = 15.0
 _POOL_TIMEOUT_S = 10.0
 _BUSY_TIMEOUT_S = 10.0
+_BUSY_RETRY_S = 0.02
 _DISPOSE_TIMEOUT_S = 5.0
 _READ_ONLY = "vproc_read_only"
 _POSTGRESQL_OPTIONS = ("application_name", "host", "port", "sslmode", "statement_cache_size")
@@ -154,7 +154,7 @@ async def connected(url: str, *, migrating: bool = False) -> AsyncIterator[Async
     try:
         with start_errors(engine.url):
             if sqlite:
-                await to_thread.run_sync(_open_file, Path(str(engine.url.database)))
+                await _open_file(Path(str(engine.url.database)))
             async with Database(engine).read() as connection:
                 await connection.exec_driver_sql("SELECT 1")
         yield engine
@@ -171,26 +171,28 @@ def check_path(path: Path) -> None:
         raise ConfigError(f"{VARIABLE}: the directory {path.parent} does not exist")
 
 
-def _open_file(path: Path) -> None:
-    """Open the SQLite file at ``path`` once, make it where it is not, and set its journal mode, which it keeps. Blocks until
-    others that do the same are through. Raises `ConfigError` and `UnavailableError`.
+async def _open_file(path: Path) -> None:
+    """Open the SQLite file at ``path`` once, make it where it is not, and set its journal mode, which it keeps; others that do
+    the same are waited for. Raises `ConfigError` and `UnavailableError`.
 
     The driver's own thread does not outlive a file that it cannot open in order: it reports once more than it is heard, to
     an event loop that may be closed by then.
     """
-    check_path(path)
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    await to_thread.run_sync(check_path, path)
+    deadline = current_time() + _BUSY_TIMEOUT_S
     while True:
         try:
-            with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return await to_thread.run_sync(_set_journal_mode, path)
         except sqlite3.Error as error:
             # the change of the mode takes its lock in a second step, in which SQLite waits for nobody
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or current_time() > deadline:
                 raise UnavailableError(f"the database cannot be used: {_short(error)}") from error
-            time.sleep(0.01)
-        else:
-            return
+        await sleep(_BUSY_RETRY_S)
+
+
+def _set_journal_mode(path: Path) -> None:
+    with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
 class Database:

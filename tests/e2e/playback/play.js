@@ -126,12 +126,21 @@ async function withShaka(url) {
   };
 }
 
+// The browser's own player: it chooses the rung itself and tells nobody what there is.
+async function withNothing(url) {
+  const ready = new Promise((resolve) => video.addEventListener("loadedmetadata", resolve, { once: true }));
+  video.src = url;
+  return { ready, rungs: () => [], subtitles: () => 0, close: () => video.removeAttribute("src") };
+}
+
+const PLAYERS = { hls: withHls, native: withNothing, dash: withShaka };
+
 export async function play(kind, url, length_s) {
   const report = { kind, errors, rungs: [], shown: [], caption: null };
   addEventListener("error", (event) => errors.push(`page: ${event.message}`));
   let player;
   try {
-    player = await (kind === "hls" ? withHls : withShaka)(url);
+    player = await PLAYERS[kind](url);
     let ready = false;
     player.ready.then(
       () => (ready = true),
