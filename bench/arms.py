@@ -131,7 +131,7 @@ async def ten(stand: Stand) -> Figures:
 
 
 def usual(packaging: Packaging, clip: str, *, mb_per_s: float) -> Arm:
-    """The usual way, with the daemon's ffmpeg, over the same line."""
+    """The usual way, with the system's ffmpeg, over the same line."""
 
     async def arm(stand: Stand) -> Figures:
         await stand.limit(0)
@@ -139,7 +139,7 @@ def usual(packaging: Packaging, clip: str, *, mb_per_s: float) -> Arm:
         await stand.limit(mb_per_s)
         folder = stand.folder()
         target = f"{stand.store}/usual-{folder.name}"
-        argv = [sys.executable, "-m", "bench.usual", "--ffmpeg", stand.commands["mix"].ffmpeg, "--packaging", packaging.value]
+        argv = [sys.executable, "-m", "bench.usual", "--packaging", packaging.value]
         argv += ["--source-url", source, "--target-url", target, "--work", str(folder)]
         ran = await run_timed(argv, log=folder / "usual.log", env=environment())
         shutil.rmtree(folder)

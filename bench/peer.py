@@ -8,8 +8,10 @@ and DASH of the same rungs and sound; no poster and no thumbnails.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import time
@@ -94,7 +96,7 @@ async def run_peer(source: Path, work: Path, *, ffmpeg: str, env: Mapping[str, s
 
 
 def _prepare(source: Path, work: Path, ffmpeg: str, env: Mapping[str, str]) -> tuple[list[str], str]:
-    program = shutil.which(PROGRAM, path=env["PATH"])
+    program = shutil.which(PROGRAM, path=f"{env['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if program is None:
         raise BenchError(f"there is no {PROGRAM} here: the package is in the dependency group `bench`")
     python = str(Path(program).parent / "python")

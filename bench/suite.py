@@ -9,7 +9,7 @@ from bench.arms import TEN, Arm, bare, job, peer, ten, transfer, usual
 from bench.goals import Figure, Goal, arms_table, goal_lines, rounds_table
 from bench.results import machine
 from bench.rounds import Measured
-from bench.usual import Packaging
+from bench.usual import Packaging, system_version
 
 LIMITS_MB_PER_S = (10, 50)
 
@@ -87,7 +87,7 @@ COMPARISONS: Mapping[str, Comparison] = {
     ),
     "naive": Comparison(
         "Against the usual way",
-        "Profile `abr`; the usual way is `bench/usual.py`, with the daemon's ffmpeg, the same rungs, preset and caps.",
+        "Profile `abr`; the usual way is `bench/usual.py`, with the system's ffmpeg {system}, the same rungs, preset and caps.",
         (
             Goal("The usual way over vproc, packaging copies", Figure("usual"), (Figure("vproc-10"),), 2, at_most=False),
             Goal("Likewise, packaging re-encodes", Figure("usual-anew"), (Figure("vproc-10"),), 4, at_most=False),
@@ -148,9 +148,10 @@ COMPARISONS: Mapping[str, Comparison] = {
 
 def comparison_lines(comparison: Comparison, measured: Measured, *, seconds: float) -> list[str]:
     """The section of one comparison."""
+    text = comparison.text.replace("{system}", system_version())
     return [
         *machine(measured.ffmpeg),
-        f"{comparison.text} 1080p30 of {seconds:g} s with sound, {len(measured.rounds)} rounds.",
+        f"{text} 1080p30 of {seconds:g} s with sound, {len(measured.rounds)} rounds.",
         "",
         *goal_lines(comparison.goals, measured.rounds),
         *arms_table(measured.rounds, {name: _ARM_TEXTS[name] for name in comparison.arms}),

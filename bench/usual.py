@@ -1,7 +1,8 @@
 """``python -m bench.usual``: the usual way to a ladder, as pipelines of scripts go it. Download, a process for each rendition,
 then passes for DASH, HLS, the poster and the thumbnails, then upload one file after another: each in turn.
 
-The encoder's settings are those of the built-in ladder, so that what differs is the way and not the picture.
+The encoder's settings are those of the built-in ladder, so that what differs is the way and not the picture. The ffmpeg is the
+system's, which such pipelines install.
 """
 
 from __future__ import annotations
@@ -126,18 +127,30 @@ def upload_all(folder: Path, url: str) -> int:
     return total
 
 
+def system_ffmpeg() -> str:
+    """The path of what `apt-get install ffmpeg` gives."""
+    if (found := shutil.which("ffmpeg")) is None:
+        raise click.ClickException("there is no ffmpeg on PATH")
+    return found
+
+
+def system_version() -> str:
+    """Its version."""
+    told = subprocess.run([system_ffmpeg(), "-version"], check=True, capture_output=True, text=True)  # noqa: S603 - no input of others
+    return told.stdout.split()[2]
+
+
 @click.command()
-@click.option("--ffmpeg", required=True)
 @click.option("--packaging", type=click.Choice([packaging.value for packaging in Packaging]), required=True)
 @click.option("--source-url", required=True)
 @click.option("--target-url", required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)
-def main(ffmpeg: str, packaging: str, source_url: str, target_url: str, work: Path) -> None:
+def main(packaging: str, source_url: str, target_url: str, work: Path) -> None:
     """Download, encode, package, upload."""
     source, out = work / "source.mp4", work / "out"
     (out / "hls").mkdir(parents=True)
     download(source_url, source)
-    for command in usual_commands(ffmpeg, source, out, Packaging(packaging)):
+    for command in usual_commands(system_ffmpeg(), source, out, Packaging(packaging)):
         subprocess.run(command, check=True)  # noqa: S603 - all ours
     upload_all(out, target_url)
 

@@ -44,7 +44,7 @@ def test_the_usual_way_encodes_each_rung_once_or_once_more_for_every_packaging(p
 
 async def test_the_usual_way_downloads_first_and_uploads_last(tmp_path: Path) -> None:
     """With a stand-in for ffmpeg that writes what it is told to write."""
-    stand_in = tmp_path / "stand-in"
+    stand_in = tmp_path / "ffmpeg"
     stand_in.write_text(f"#!{sys.executable} -IS\nimport sys\nopen(sys.argv[-1], 'w').write('made')\n")
     stand_in.chmod(0o755)
     bucket = Bucket("b", tmp_path / "store")
@@ -53,9 +53,10 @@ async def test_the_usual_way_downloads_first_and_uploads_last(tmp_path: Path) ->
     async with serve_store(Store({"b": bucket})) as url, aiohttp.ClientSession() as session:
         async with session.put(f"{url}/b/in.mp4", data=b"source") as answer:
             assert answer.status == HTTPStatus.OK
-        argv = ["--ffmpeg", str(stand_in), "--packaging", "copy", "--source-url", f"{url}/b/in.mp4"]
+        argv = ["--packaging", "copy", "--source-url", f"{url}/b/in.mp4"]
         argv += ["--target-url", f"{url}/b/out", "--work", str(work)]
-        await run_timed([sys.executable, "-m", "bench.usual", *argv], log=tmp_path / "log", nice=0, env=environment())
+        env = environment() | {"PATH": str(tmp_path)}
+        await run_timed([sys.executable, "-m", "bench.usual", *argv], log=tmp_path / "log", nice=0, env=env)
     assert (work / "source.mp4").read_bytes() == b"source"
     names = [entry.key for entry in bucket.page("out/", after="", limit=100)[0]]
     assert {"out/1080.mp4", "out/manifest.mpd", "out/hls/360.m3u8", "out/poster.jpg"} <= set(names)
