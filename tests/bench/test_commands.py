@@ -40,9 +40,12 @@ def test_the_source_and_the_outputs_are_others_and_all_else_is_the_same() -> Non
 @pytest.mark.parametrize("pipe", ["pipe:0", "pipe:", "-"])
 def test_what_came_through_a_pipe_is_read_from_the_file(pipe: str) -> None:
     (command,) = replayed(
-        [("ffmpeg", "-f", "mov", "-i", pipe, f"{JOB}/out/v360.mp4")], scratch=SCRATCH, source=Path("/clip.mp4"), to=Path("/to")
+        [("ffmpeg", "-protocol_whitelist", "pipe", "-i", pipe, f"{JOB}/out/v360.mp4")],
+        scratch=SCRATCH,
+        source=Path("/clip.mp4"),
+        to=Path("/to"),
     )
-    assert command == ("ffmpeg", "-f", "mov", "-i", "file:/clip.mp4", "file:/to/out/v360.mp4")
+    assert command == ("ffmpeg", "-protocol_whitelist", "file", "-i", "file:/clip.mp4", "file:/to/out/v360.mp4")
 
 
 def test_a_command_that_would_still_reach_into_the_job_is_refused() -> None:

@@ -31,7 +31,9 @@ def lengths(grid: KeyGrid, *durations: int, timescale: int = 1000) -> list[int]:
 def test_the_first_segments_are_short_and_the_others_long() -> None:
     assert lengths(GRID, *[2000] * 9) == [2000, 2000, 4000, 4000, 4000, 2000]
     assert lengths(KeyGrid(4, 4), *[2000] * 5) == [4000, 4000, 2000]
-    assert lengths(KeyGrid(6, 2), *[2000] * 7) == [2000, 2000, 2000, 6000, 2000]
+    assert lengths(KeyGrid(4, 1), *[1000] * 17) == [1000, 1000, 2000, 4000, 4000, 4000, 1000]
+    assert lengths(KeyGrid(6, 2), *[2000] * 7) == [2000, 4000, 6000, 2000]
+    assert lengths(KeyGrid(10, 1), *[1000] * 20) == [1000, 1000, 2000, 6000, 10000]
 
 
 def test_sound_that_ends_on_its_own_frames_keeps_to_the_grid() -> None:
@@ -78,6 +80,8 @@ def test_given_starts_are_kept_to_by_every_track() -> None:
 def test_the_option_names_the_grid_by_times() -> None:
     assert KeyGrid(4, 4).force_key_frames == "expr:gte(t,n_forced*4)"
     assert GRID.force_key_frames == "expr:gte(t,if(lt(n_forced,2),n_forced*2,(n_forced-1)*4))"
+    doubled = "if(n_forced,pow(2,n_forced-1),0)"
+    assert KeyGrid(4, 1).force_key_frames == f"expr:gte(t,if(lt(n_forced,3),{doubled}*1,(n_forced-2)*4))"
     assert KeyGrid(4, 2, (Fraction(0), Fraction(5, 2))).force_key_frames == "0,2.499999"
     assert GRID.without_short_first() == KeyGrid(4, 4)
 
@@ -88,7 +92,10 @@ def test_first_segments_fit_into_the_others(step_s: int, first_s: int) -> None:
         KeyGrid(step_s, first_s)
 
 
-@given(st.lists(st.integers(1, 9000), min_size=1, max_size=40), st.sampled_from([KeyGrid(4, 2), KeyGrid(4, 4), KeyGrid(6, 1)]))
+@given(
+    st.lists(st.integers(1, 9000), min_size=1, max_size=40),
+    st.sampled_from([KeyGrid(4, 1), KeyGrid(4, 2), KeyGrid(4, 4), KeyGrid(6, 1)]),
+)
 def test_nothing_is_lost_whatever_the_fragments(durations: list[int], grid: KeyGrid) -> None:
     parts = fragments(*durations)
     found = group(parts, grid, 1000)

@@ -102,7 +102,7 @@ def test_every_field_arrives_in_the_profile() -> None:
 def test_a_profile_may_be_a_line_or_two(body: str, pictures: bool) -> None:
     profile = one(body)
     assert (profile.name, profile.pictures, profile.rungs) == ("mine", pictures, ())
-    assert (profile.quality, profile.preset, profile.segment_s, profile.first_segment_s) == (Quality.FAST, None, 4, 2)
+    assert (profile.quality, profile.preset, profile.segment_s, profile.first_segment_s) == (Quality.FAST, None, 4, 1)
 
 
 def test_the_codecs_are_those_there_are_and_swap() -> None:
@@ -130,10 +130,10 @@ def test_a_rung_may_have_a_fixed_rate() -> None:
     assert (rung.bitrate_bps, rung.maxrate_bps, rung.bufsize_bits) == (2_000_000, 2_000_000, 900_000)
 
 
-@pytest.mark.parametrize(("segment_s", "first_s"), [(2, 2), (3, 3), (4, 2), (5, 5), (6, 2), (10, 2)])
-def test_the_first_segments_last_two_seconds_where_that_fits(segment_s: int, first_s: int) -> None:
-    profile = one(CMAF + f"segment_s = {segment_s}")
-    assert (profile.segment_s, profile.first_segment_s) == (segment_s, first_s)
+@pytest.mark.parametrize("segment_s", [1, 2, 3, 4, 10])
+def test_the_first_segment_lasts_a_second_unless_it_is_said(segment_s: int) -> None:
+    assert one(CMAF + f"segment_s = {segment_s}").first_segment_s == 1
+    assert one(CMAF + f"segment_s = {segment_s}\nfirst_segment_s = {segment_s}").first_segment_s == segment_s
 
 
 def test_a_preset_may_be_written_as_a_number() -> None:

@@ -281,7 +281,7 @@ def _encoded(name: str, profile: str, tools: Tools) -> Encoded:
     return encode(clip(name), profile, out_dir)
 
 
-GRID = KeyGrid(4, 2)
+GRID = KeyGrid(4, 1)
 
 
 def index(path: Path, grid: KeyGrid = GRID) -> TrackIndex:

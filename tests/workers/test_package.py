@@ -169,7 +169,7 @@ def test_a_playlist_tells_the_time_of_what_it_links() -> None:
     package = packed("rest.mp4", "abr")
     for item in of_kind(package, OutputKind.HLS_MEDIA):
         playlist = m3u8.loads(body(item).decode())
-        assert [part.duration for part in playlist.segments] == pytest.approx([2.0, 2.0, 4.1], abs=0.05)
+        assert [part.duration for part in playlist.segments] == pytest.approx([1.0, 1.0, 2.0, 4.1], abs=0.05)
         assert item.facts["duration_s"] == pytest.approx(8.1, abs=0.03)
 
 

@@ -18,7 +18,8 @@ SLACK_S = Fraction(1, 4)
 
 @dataclass(frozen=True, slots=True)
 class KeyGrid:
-    """Segments of ``step_s``, the first of them of ``first_s``, of which ``step_s`` is a multiple: a player begins sooner.
+    """Segments of ``step_s``; the first is of ``first_s``, of which ``step_s`` is a multiple, and as long as they fit in
+    ``step_s`` twice the next ones double the time: 0, 1, 2, 4, 8, 12 … for 1 and 4. A player begins sooner.
 
     ``starts``: where they begin instead, in seconds from 0, when the top rung is copied and its key frames are the source's.
     """
@@ -37,10 +38,19 @@ class KeyGrid:
         if self.starts:
             # To the microsecond and never late: the option takes the first picture at or after the time.
             return ",".join(f"{float(start - Fraction(1, 1_000_000)):.6f}" if start else "0" for start in self.starts)
-        short = self.step_s // self.first_s
+        short = len(self._short)
         if short == 1:
             return f"expr:gte(t,n_forced*{self.step_s})"
-        return f"expr:gte(t,if(lt(n_forced,{short}),n_forced*{self.first_s},(n_forced-{short - 1})*{self.step_s}))"
+        doubled = "n_forced" if short == 2 else "if(n_forced,pow(2,n_forced-1),0)"
+        return f"expr:gte(t,if(lt(n_forced,{short}),{doubled}*{self.first_s},(n_forced-{short - 1})*{self.step_s}))"
+
+    @property
+    def _short(self) -> tuple[int, ...]:
+        """Where the segments before ``step_s`` begin."""
+        starts = [0]
+        while (following := starts[-1] * 2 or self.first_s) * 2 <= self.step_s:
+            starts.append(following)
+        return tuple(starts)
 
     @property
     def fragment_s(self) -> int:
@@ -62,7 +72,10 @@ class KeyGrid:
         if self.starts:
             reached = bisect_right(self.starts, fragment_start_s + SLACK_S / 10)
             return reached > bisect_right(self.starts, segment_start_s + SLACK_S / 10)
-        wanted = self.first_s if segment_start_s < self.step_s - SLACK_S else self.step_s
+        if segment_start_s >= self.step_s - SLACK_S:
+            return fragment_start_s - segment_start_s >= self.step_s - SLACK_S
+        number = bisect_right(self._short, segment_start_s + SLACK_S)
+        wanted = [*self._short, self.step_s][number] - self._short[number - 1]
         return fragment_start_s - segment_start_s >= wanted - SLACK_S
 
 

@@ -97,7 +97,7 @@ class Profile:
     captions: bool = True
     audio_bitrate_bps: int = 128_000
     audio_channels: int = 2
-    first_segment_s: int = 2
+    first_segment_s: int = 1
     segment_s: int = 4
     target_vmaf: float = 93.0
     measure: Measure | None = None

@@ -179,7 +179,7 @@ class Described(_Model):
             captions=self.captions,
             audio_bitrate_bps=self.audio_bitrate_kbps * 1000,
             audio_channels=self.audio_channels,
-            first_segment_s=self.first_segment_s or (2 if self.segment_s % 2 == 0 else self.segment_s),
+            first_segment_s=self.first_segment_s or 1,
             segment_s=self.segment_s,
             target_vmaf=self.target_vmaf,
             measure=self.measure,
