@@ -79,8 +79,8 @@ def test_given_starts_are_kept_to_by_every_track() -> None:
 
 def test_the_option_names_the_grid_by_times() -> None:
     assert KeyGrid(4, 4).force_key_frames == "expr:gte(t,n_forced*4)"
-    assert GRID.force_key_frames == "expr:gte(t,if(lt(n_forced,2),n_forced*2,(n_forced-1)*4))"
     doubled = "if(n_forced,pow(2,n_forced-1),0)"
+    assert GRID.force_key_frames == f"expr:gte(t,if(lt(n_forced,2),{doubled}*2,(n_forced-1)*4))"
     assert KeyGrid(4, 1).force_key_frames == f"expr:gte(t,if(lt(n_forced,3),{doubled}*1,(n_forced-2)*4))"
     assert KeyGrid(4, 2, (Fraction(0), Fraction(5, 2))).force_key_frames == "0,2.499999"
     assert GRID.without_short_first() == KeyGrid(4, 4)

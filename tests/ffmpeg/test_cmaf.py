@@ -96,7 +96,7 @@ def test_a_rest_of_a_few_frames_is_no_segment_of_its_own_in_any_track(tmp_path: 
         joined.write_bytes(data[: found.init_bytes] + data[last.offset : last.offset + last.size])
         stream = "v:0" if found.is_video else "a:0"
         assert len(packets(joined, stream)) == last.samples
-    assert grids == {((Fraction(0), 60), (Fraction(2), 60), (Fraction(4), 123))}
+    assert grids == {((Fraction(0), 30), (Fraction(1), 30), (Fraction(2), 60), (Fraction(4), 123))}
     assert len(tracks(done, OutputKind.CMAF_VIDEO)) == 2
 
 

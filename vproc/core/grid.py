@@ -41,8 +41,8 @@ class KeyGrid:
         short = len(self._short)
         if short == 1:
             return f"expr:gte(t,n_forced*{self.step_s})"
-        doubled = "n_forced" if short == 2 else "if(n_forced,pow(2,n_forced-1),0)"
-        return f"expr:gte(t,if(lt(n_forced,{short}),{doubled}*{self.first_s},(n_forced-{short - 1})*{self.step_s}))"
+        doubling = f"if(n_forced,pow(2,n_forced-1),0)*{self.first_s}"
+        return f"expr:gte(t,if(lt(n_forced,{short}),{doubling},(n_forced-{short - 1})*{self.step_s}))"
 
     @property
     def _short(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import structlog
 
@@ -25,6 +26,7 @@ from vproc.core.verify import Verdict, check_decode, check_end, check_extent, ch
 from vproc.errors import ErrorCode, JobError, RejectedError, TransientError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, Runner
 from vproc.settings import GIB
+from vproc.tasks import task_group
 from vproc.workers.ffmpeg import HARDWARE_MEMORY_BYTES, ToolPair
 
 PICTURE_HEAD_BYTES = 65536
@@ -34,6 +36,7 @@ _ENCODE_MEMORY_BYTES = 8 * GIB
 _ENCODE_CORES = 64
 """Processor time is bounded by wall time on so many cores: a bound for a runaway, not a budget."""
 _SLACK_BYTES = GIB // 4
+_PROBES_AT_ONCE = 4
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -192,10 +195,9 @@ class MediaTools:
         """Judge every output by what it turned out to be; ffmpeg's exit code proves nothing. Raises what is wrong with it."""
         verdict = check_end(encoded.stderr, out_time_s=encoded.out_time_s, limit_s=plan.limit_s)
         media = [output for output in plan.outputs if output.is_media]
-        probed = {}
+        probed = await self._probe_outputs(media, cwd)
         for output in media:
-            probed[output.rendition] = info = await self._probe_output(output, cwd)
-            verdict |= check_output(output, info)
+            verdict |= check_output(output, probed[output.rendition])
         verdict |= check_extent(plan, probed.values(), out_time_s=encoded.out_time_s, stderr=encoded.stderr)
         for output in plan.outputs:
             if not output.is_media:
@@ -219,6 +221,20 @@ class MediaTools:
         decoded = [[output for output in media if _codecs(output) <= pair.capabilities.codecs] for pair in self._pairs]
         place = next((place for place, found in enumerate(decoded) if len(found) == len(media)), 0)
         return self._pairs[place].ffmpeg, decoded[place]
+
+    async def _probe_outputs(self, media: Sequence[PlannedOutput], cwd: Path) -> dict[str, MediaInfo]:
+        """By the rendition, in their order. Some at a time: each is mostly the start of a process."""
+        found: dict[str, MediaInfo] = {}
+        limiter = anyio.CapacityLimiter(_PROBES_AT_ONCE)
+
+        async def probe(output: PlannedOutput) -> None:
+            async with limiter:
+                found[output.rendition] = await self._probe_output(output, cwd)
+
+        async with task_group() as probes:
+            for output in media:
+                probes.start_soon(probe, output)
+        return {output.rendition: found[output.rendition] for output in media}
 
     async def _probe_output(self, output: PlannedOutput, cwd: Path) -> MediaInfo:
         container = Container.MATROSKA if output.path.suffix in {".mkv", ".webm"} else Container.MOV
