@@ -307,7 +307,7 @@ async def test_outputs_as_planned_pass_and_are_handed_on_as_probed(tmp_path: Pat
     assert not verified.verdict.damaged
     assert list(verified.probed) == ["v360", "audio"]
     assert (verified.probed["v360"].bitrate_bps, verified.probed["audio"].video) == (800, None)
-    assert [call.argv[0] for call in runner.calls] == ["/bin/ffprobe", "/bin/ffprobe", "/bin/ffmpeg"]
+    assert sorted(call.argv[0] for call in runner.calls) == ["/bin/ffmpeg", "/bin/ffprobe", "/bin/ffprobe"]
 
 
 async def test_where_only_pictures_are_made_nothing_is_probed_or_decoded(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -195,26 +196,39 @@ class MediaTools:
         """Judge every output by what it turned out to be; ffmpeg's exit code proves nothing. Raises what is wrong with it."""
         verdict = check_end(encoded.stderr, out_time_s=encoded.out_time_s, limit_s=plan.limit_s)
         media = [output for output in plan.outputs if output.is_media]
-        probed = await self._probe_outputs(media, cwd)
-        for output in media:
-            verdict |= check_output(output, probed[output.rendition])
-        verdict |= check_extent(plan, probed.values(), out_time_s=encoded.out_time_s, stderr=encoded.stderr)
-        for output in plan.outputs:
-            if not output.is_media:
-                await self._check_pictures(output)
+        probed: dict[str, MediaInfo] = {}
+        judge: list[Callable[[], Verdict]] = []
+
+        async def decode() -> None:
+            judge.append(await self._decode(media, cwd))
+
+        async with task_group() as checks:
+            checks.start_soon(decode)
+            probed |= await self._probe_outputs(media, cwd)
+            for output in media:
+                verdict |= check_output(output, probed[output.rendition])
+            verdict |= check_extent(plan, probed.values(), out_time_s=encoded.out_time_s, stderr=encoded.stderr)
+            for output in plan.outputs:
+                if not output.is_media:
+                    await self._check_pictures(output)
+        return Verified(verdict | judge[0](), probed)
+
+    async def _decode(self, media: Sequence[PlannedOutput], cwd: Path) -> Callable[[], Verdict]:
+        """Decode what was encoded, as far as an ffmpeg here can. What that says is asked for later: so of two faults the same one
+        is always told."""
         checker, checked = self._checker(media)
-        if checked:
-            limits = ProcessLimits(
-                wall_s=self._job_timeout_s,
-                cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
-                memory_bytes=_ENCODE_MEMORY_BYTES,
-                output_bytes=1024,
-                directory_bytes=1 << 62,
-            )
-            result = await self._runner.run(decode_check_argv(checker, checked), cwd=cwd, limits=limits)
-            copied = any(output.rendition == "copy" for output in checked)
-            verdict |= check_decode(result.returncode, result.stderr, copied=copied)
-        return Verified(verdict, probed)
+        if not checked:
+            return Verdict
+        limits = ProcessLimits(
+            wall_s=self._job_timeout_s,
+            cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
+            memory_bytes=_ENCODE_MEMORY_BYTES,
+            output_bytes=1024,
+            directory_bytes=1 << 62,
+        )
+        result = await self._runner.run(decode_check_argv(checker, checked), cwd=cwd, limits=limits)
+        copied = any(output.rendition == "copy" for output in checked)
+        return partial(check_decode, result.returncode, result.stderr, copied=copied)
 
     def _checker(self, media: Sequence[PlannedOutput]) -> tuple[str, list[PlannedOutput]]:
         """The ffmpeg that decodes all of these outputs, or the first one and those that it does decode."""
