@@ -1,6 +1,6 @@
 """The options of each video encoder, in its own vocabulary, each with its reason. Pure: lists of text.
 
-Which encoder makes a codec is `core.hardware`; presets were chosen by measurement (`docs/decisions/0007-encoder-presets.md`).
+Which encoder makes a codec is `core.hardware`; presets were chosen by measurement (`docs/decisions/0013-presets.md`).
 """
 
 from __future__ import annotations
