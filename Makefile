@@ -26,7 +26,7 @@ SETUP_TEST := @scripts/setup test
 QUICK := tests/core tests/golden tests/workers tests/api tests/house $(wildcard tests/test_*.py)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: help demo dev test lint types unit bench format lock setup clean
+.PHONY: help demo dev test lint types unit chaos bench format lock setup clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ types: ## mypy, strict
 unit: ## the quick tests: nothing outside this process but ffmpeg
 	$(SETUP_TEST)
 	$(BIN)/pytest -q -n $(WORKERS) $(wildcard $(QUICK)) $(ARGS)
+
+chaos: ## the tests of faults, at length: every fault at every request
+	$(SETUP_TEST)
+	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults $(ARGS)
 
 bench: ## measurements: see bench/
 	$(SETUP_TEST)

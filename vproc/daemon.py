@@ -47,6 +47,7 @@ from vproc.workers.janitor import Janitor
 from vproc.workers.jobs import JobRules, Jobs
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
+from vproc.workers.reconcile import Reconciler, Repaired
 from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import SandboxReport, graphics_devices, probe_sandbox
 from vproc.workers.scratch import open_scratch
@@ -65,8 +66,8 @@ class ReadyInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """The adapters that API and worker share."""
+class Outside:
+    """The adapters that API and worker share, and what works on them alone."""
 
     clients: AwsClients
     catalog: SqlCatalog
@@ -74,6 +75,20 @@ class _Outside:
     raw: S3Bucket
     processed: S3Bucket
     metrics: Metrics
+
+    def reconciler(self, *, delete_raw: bool, tell: Callable[[Repaired], None], dry_run: bool = False) -> Reconciler:
+        """What finds lost events, messages and rows."""
+        return Reconciler(
+            catalog=self.catalog, raw=self.raw, processed=self.processed, queue=self.queue, metrics=self.metrics,
+            delete_raw=delete_raw, tell=tell, dry_run=dry_run,
+        )  # fmt: skip
+
+    def janitor(self, reconciler: Reconciler) -> Janitor:
+        """What finishes what a crash left."""
+        return Janitor(
+            catalog=self.catalog, raw=self.raw, processed=self.processed, queue=self.queue, metrics=self.metrics,
+            reconciler=reconciler,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     draining = anyio.Event()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with AsyncExitStack() as stack:
-            outside = await stack.enter_async_context(_open_outside(settings, metrics))
+            outside = await stack.enter_async_context(open_outside(settings, metrics))
             worker = None
             if Role.WORKER in settings.roles:
                 worker = await stack.enter_async_context(_open_worker(settings, outside, profiles))
@@ -143,7 +158,7 @@ async def _listen(signals: AsyncIterator[signal.Signals], draining: anyio.Event,
 
 
 @asynccontextmanager
-async def _open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[_Outside]:
+async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Outside]:
     """Database, queue and buckets, each seen to answer."""
     async with (
         open_catalog(settings.sqlalchemy_url) as catalog,
@@ -172,7 +187,7 @@ async def _open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[_
             dlq_url=dlq_url,
             visibility_timeout_s=settings.visibility_timeout_s,
         )
-        yield _Outside(clients, catalog, queue, raw, processed, metrics)
+        yield Outside(clients, catalog, queue, raw, processed, metrics)
 
 
 async def _at_start(variable: str, check: Awaitable[Value]) -> Value:
@@ -187,18 +202,12 @@ async def _at_start(variable: str, check: Awaitable[Value]) -> Value:
 
 
 @asynccontextmanager
-async def _open_worker(settings: Settings, outside: _Outside, profiles: Mapping[str, Profile]) -> AsyncIterator[_Worker]:
+async def _open_worker(settings: Settings, outside: Outside, profiles: Mapping[str, Profile]) -> AsyncIterator[_Worker]:
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
         tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
         intake = Intake(scratch=scratch, metrics=outside.metrics)
-        janitor = Janitor(
-            catalog=outside.catalog,
-            raw=outside.raw,
-            processed=outside.processed,
-            queue=outside.queue,
-            metrics=outside.metrics,
-        )
+        janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
         pipeline = Pipeline(
             raw=outside.raw,
             processed=outside.processed,
@@ -281,7 +290,7 @@ def _check_profiles(settings: Settings, profiles: Mapping[str, Profile], pairs: 
 
 
 def _make_app(
-    settings: Settings, outside: _Outside, worker: _Worker | None, draining: anyio.Event, profiles: Mapping[str, Profile]
+    settings: Settings, outside: Outside, worker: _Worker | None, draining: anyio.Event, profiles: Mapping[str, Profile]
 ) -> web.Application:
     checks: dict[str, Check] = {
         "database": outside.catalog.check,

@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from vproc.core.files import Attempt, File, FileError, ObjectVersion, Outcome, Stage, Status
+from vproc.core.files import Attempt, File, FileError, ObjectVersion, Outcome, RawState, Stage, Status
 from vproc.core.leases import AttemptFigures, Claim, ClaimRequest, Completion, Lease, LeaseView, NewFile, OrphanRun, Page
 from vproc.errors import ErrorCode
 
 # --- the queue -------------------------------------------------------------------------------------------------------
-
-
-CODE_ATTRIBUTE = "vproc-code"
-"""The message attribute that holds a dead letter's reason. A redrive keeps it: so a redriven message is no mere duplicate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +66,8 @@ class Queue(Protocol):
         """Put a message of our own in the queue."""
         ...
 
-    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file_id: UUID | None = None) -> None:
-        """Copy a message to the dead-letter queue with its reason. The caller deletes the original afterwards."""
+    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file: File | None = None) -> None:
+        """Copy a message to the dead-letter queue with its reason and its file. The caller deletes the original afterwards."""
         ...
 
     async def depths(self) -> dict[str, QueueDepth]:
@@ -153,7 +149,15 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[tuple[str, int, datetime]]:
-        """Key, size in bytes and time of last change (aware UTC) of every object under the prefix."""
+        """Key, size in bytes and time of last change (aware UTC) of every object under the prefix, sorted by key."""
+        ...
+
+    def unfinished_uploads(self) -> AsyncIterator[tuple[str, str, datetime]]:
+        """Key, upload id and time of begin (aware UTC) of every upload in parts that was neither completed nor aborted."""
+        ...
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Give up an upload in parts. One that is gone already is no error."""
         ...
 
     async def check(self) -> None:
@@ -277,6 +281,12 @@ class Catalog(Protocol):
 
     async def expire_pending(self, *, grace_s: float) -> int:
         """``pending`` files whose address expired more than ``grace_s`` ago become ``expired``; how many."""
+        ...
+
+    async def restore(
+        self, new: NewFile, version: ObjectVersion, completion: Completion, *, completed_at: datetime, raw_state: RawState
+    ) -> bool:
+        """A ``completed`` file as its manifest tells of it. False: a row stands that is finished, deleted or held."""
         ...
 
     async def orphan_runs(self, *, limit: int) -> tuple[OrphanRun, ...]:

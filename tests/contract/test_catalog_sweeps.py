@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.support.catalog import CORRUPT, CRASHED, FIGURES, Given, completion, new_file
-from vproc.core.files import Outcome, RawState, Status
+from vproc.core.files import ObjectVersion, Outcome, RawState, Status
 from vproc.core.leases import AttemptFigures, Lease, OrphanRun
 from vproc.db.catalog import SqlCatalog
 
 NOTHING = AttemptFigures({})
 AGO = timedelta(hours=1)
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 # --- the outbox ------------------------------------------------------------------------------------------------------
@@ -158,3 +159,53 @@ async def test_every_run_of_a_deleted_file_is_an_orphan(catalog: SqlCatalog, giv
 async def test_check_answers(catalog: SqlCatalog) -> None:
     """A database that answers is all that is asked."""
     await catalog.check()
+
+
+# --- what was lost ---------------------------------------------------------------------------------------------------
+
+
+async def restored(catalog: SqlCatalog, file_id: UUID, *, raw_state: RawState = RawState.DELETED) -> bool:
+    new = new_file(file_id=file_id, callback_url=None)
+    version = ObjectVersion("raw", new.key, "etag-9", 77, "v9")
+    return await catalog.restore(new, version, completion("winner"), completed_at=NOON, raw_state=raw_state)
+
+
+async def test_a_file_that_is_not_here_is_restored_once(catalog: SqlCatalog, given: Given) -> None:
+    """As its manifest tells of it. Whoever listened was told when it was true."""
+    file_id = uuid4()
+    assert await restored(catalog, file_id, raw_state=RawState.DELETE_PENDING)
+    file = await given.read(file_id)
+    assert (file.status, file.progress, file.run_id, file.completed_at) == (Status.COMPLETED, 1.0, "winner", NOON)
+    assert (file.etag, file.version_id, file.size_bytes, file.raw_state) == ("etag-9", "v9", 77, RawState.DELETE_PENDING)
+    assert (file.original_codec, file.target_codec) == ("hevc", "h264")
+    assert not await restored(catalog, file_id)
+    assert await given.rows("outbox") == []
+    assert [waiting.file_id for waiting in await catalog.pending_raw_deletes(limit=9)] == [file_id]
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.UPLOADED, Status.EXPIRED])
+async def test_an_unfinished_file_is_completed_and_announced(catalog: SqlCatalog, given: Given, status: Status) -> None:
+    file = await given.in_status(status)
+    before = len(await given.rows("outbox"))
+    assert await restored(catalog, file.file_id)
+    assert (await given.read(file.file_id)).status is Status.COMPLETED
+    assert len(await given.rows("outbox")) == before + 1
+
+
+async def test_a_dead_holders_attempt_is_closed(catalog: SqlCatalog, given: Given) -> None:
+    lease = await given.expired_lease()
+    assert await restored(catalog, lease.file_id)
+    (attempt,) = await catalog.attempts(lease.file_id)
+    assert (attempt.outcome, attempt.ended_at is not None) == (Outcome.LOST, True)
+
+
+async def test_what_the_catalog_knows_better_is_not_restored(catalog: SqlCatalog, given: Given) -> None:
+    """Finished, deleted, or held by somebody who is about to say it himself."""
+    held = await given.leased()
+    buried = await given.completed()
+    await catalog.bury(buried.file_id)
+    others = [await given.in_status(status) for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)]
+    for file_id in (held.file_id, buried.file_id, *(file.file_id for file in others)):
+        assert not await restored(catalog, file_id)
+    assert (await given.read(held.file_id)).status is Status.PROCESSING
+    assert await catalog.get(buried.file_id) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import monotonic
 from uuid import UUID
 
@@ -13,10 +14,14 @@ import pytest
 from tests.support.aws import open_aws
 from tests.support.memory import MemoryQueue
 from vproc.aws.sqs import resolve_dlq_url
+from vproc.core.dead_letters import CODE_ATTRIBUTE
+from vproc.core.files import File, Status
 from vproc.errors import ConfigError, ErrorCode
-from vproc.ports import CODE_ATTRIBUTE, Queue
+from vproc.ports import Queue
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+FILE = File(FILE_ID, "ann", "a.mp4", "raw", "a.mp4", "abr", Status.PROCESSING, NOW, NOW, attempts=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ async def test_a_dead_letter_keeps_the_body_and_leaves_the_original(opener: Open
     async with opener() as opened:
         await opened.queue.send("the body")
         (message,) = await opened.queue.receive(max_messages=1, wait_s=1)
-        await opened.queue.dead_letter(message, code=ErrorCode.INTERNAL, detail="a\nb", file_id=FILE_ID)
+        await opened.queue.dead_letter(message, code=ErrorCode.INTERNAL, detail="a\nb", file=FILE)
         assert await opened.dead_bodies() == ["the body"]
         depths = await opened.queue.depths()
         assert (depths["main"].in_flight, depths["dlq"].visible) == (1, 1)
@@ -124,10 +129,11 @@ async def test_a_dead_letter_in_sqs_carries_its_reason_and_a_redrive_shows_it(mo
     async with open_aws(moto_url) as aws:
         await aws.queue.send("the body")
         (message,) = await aws.queue.receive(max_messages=1, wait_s=1)
-        await aws.queue.dead_letter(message, code=ErrorCode.STALLED, detail="\x00no\tprogress\x07", file_id=FILE_ID)
+        await aws.queue.dead_letter(message, code=ErrorCode.STALLED, detail="\x00no\tprogress\x07", file=FILE)
         (letter,) = await aws.dead_letters()
         told = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
         assert told == {
+            "vproc-attempts": "3",
             "vproc-code": "stalled",
             "vproc-detail": "no progress",
             "vproc-file-id": str(FILE_ID),

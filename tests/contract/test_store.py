@@ -167,6 +167,18 @@ async def test_a_multipart_upload_that_was_begun_goes_with_its_prefix(moto_url: 
         assert [upload["Key"] for upload in left["Uploads"]] == ["g/big"]
 
 
+async def test_uploads_in_parts_that_were_begun_are_told_of_and_given_up(moto_url: str) -> None:
+    """One that is gone already is no error."""
+    async with open_aws(moto_url) as aws:
+        begun = await aws.clients.s3.create_multipart_upload(Bucket=aws.raw.bucket, Key="big é")
+        ((key, upload_id, begun_at),) = [upload async for upload in aws.raw.unfinished_uploads()]
+        assert (key, upload_id) == ("big é", begun["UploadId"])
+        assert begun_at.tzinfo is not None
+        for _ in range(2):
+            await aws.raw.abort_upload(key, upload_id)
+        assert [upload async for upload in aws.raw.unfinished_uploads()] == []
+
+
 @pytest.mark.parametrize("prefix", ["", "/", "a"])
 async def test_no_whole_bucket_is_ever_deleted(moto_url: str, prefix: str) -> None:
     async with open_aws(moto_url) as aws:

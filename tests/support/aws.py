@@ -40,17 +40,14 @@ class Aws:
 
 
 @asynccontextmanager
-async def open_aws(url: str, *, visibility_timeout_s: int = 4) -> AsyncIterator[Aws]:
-    """Buckets, a queue and dead letters of one's own on the server at ``url``."""
+async def open_aws(url: str, *, visibility_timeout_s: int = 4, queues: tuple[str, str] | None = None) -> AsyncIterator[Aws]:
+    """Buckets, a queue and dead letters of one's own on the server at ``url``; ``queues`` are the addresses of earlier ones."""
     name = f"t{uuid4().hex[:12]}"
     async with open_clients(region="us-east-1", poll_read_timeout_s=5, public_endpoint_url=None) as clients:
         buckets = [f"{name}-raw", f"{name}-processed"]
         for bucket in buckets:
             await clients.s3.create_bucket(Bucket=bucket)
-        dlq_url = (await clients.sqs.create_queue(QueueName=f"{name}-dead"))["QueueUrl"]
-        redrive = {"deadLetterTargetArn": await _arn(clients.sqs, dlq_url), "maxReceiveCount": "100"}
-        attributes = {"RedrivePolicy": json.dumps(redrive)}
-        queue_url = (await clients.sqs.create_queue(QueueName=name, Attributes=attributes))["QueueUrl"]
+        queue_url, dlq_url = queues or await _made(clients.sqs, name)
         metrics = Metrics(CollectorRegistry())
         yield Aws(
             clients=clients,
@@ -74,6 +71,13 @@ async def open_aws(url: str, *, visibility_timeout_s: int = 4) -> AsyncIterator[
             queue_url=queue_url,
             dlq_url=dlq_url,
         )
+
+
+async def _made(sqs: Any, name: str) -> tuple[str, str]:
+    dlq_url = (await sqs.create_queue(QueueName=f"{name}-dead"))["QueueUrl"]
+    redrive = {"deadLetterTargetArn": await _arn(sqs, dlq_url), "maxReceiveCount": "100"}
+    queue_url = (await sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)}))["QueueUrl"]
+    return queue_url, dlq_url
 
 
 async def _arn(sqs: Any, url: str) -> str:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from vproc.core.files import File, FileError, ObjectVersion, Outcome, Status
 from vproc.core.leases import AttemptFigures, ClaimRequest, ClaimState, Completion, Lease, NewFile
 from vproc.db.catalog import SqlCatalog
-from vproc.db.tables import metadata
+from vproc.db.tables import files, metadata
 from vproc.errors import ErrorCode
 
 FIGURES = AttemptFigures(
@@ -128,6 +128,12 @@ class Given:
         file = await self.catalog.get(file_id)
         assert file is not None
         return file
+
+    async def expire_leases(self) -> None:
+        """Time passes, until no lease stands."""
+        leases = update(files).where(files.c.lease_token.is_not(None)).values(lease_expires_at=0.0)
+        async with self.catalog._database.write() as connection:
+            await connection.execute(leases)
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in a table, as it is stored, in no order."""

@@ -12,6 +12,7 @@ from uuid import UUID
 import anyio
 
 from tests.support.faults import Faults, ManualClock, faulty
+from vproc.core.files import File
 from vproc.errors import ErrorCode
 from vproc.ports import Message, QueueDepth
 from vproc.usage import current_usage
@@ -131,9 +132,9 @@ class MemoryQueue(Faults):
         self.put(body)
 
     @faulty
-    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file_id: UUID | None = None) -> None:
+    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file: File | None = None) -> None:
         """As the port says; the copies are in ``dead``."""
-        self.dead.append(DeadLetter(message.body, code, detail, file_id))
+        self.dead.append(DeadLetter(message.body, code, detail, file.file_id if file else None))
 
     @faulty
     async def depths(self) -> dict[str, QueueDepth]:
@@ -152,6 +153,12 @@ class MemoryQueue(Faults):
         self._messages[message_id] = _Held(message_id, body, datetime.now(UTC), attributes or {}, self.clock() + delay_s)
         self._wake()
         return message_id
+
+    def show_all(self) -> None:
+        """Time passes, until every message is visible."""
+        for held in self._messages.values():
+            held.visible_at_s = min(held.visible_at_s, self.clock())
+        self._wake()
 
     def duplicate(self, message_id: str) -> None:
         """Make a message in flight visible at once, its delivery still out: SQS delivers at least once."""

@@ -47,6 +47,7 @@ class MemoryStore(Faults):
         super().__init__()
         self.bucket = bucket
         self.options = options or MemoryStoreOptions()
+        self.uploads: list[tuple[str, str, datetime]] = []
         self._versions: dict[str, list[_Stored]] = {}
         self._numbers = itertools.count(1)
 
@@ -191,6 +192,19 @@ class MemoryStore(Faults):
                 yield key, len(stored.body), stored.changed_at
         if late is not None:
             raise late
+
+    async def unfinished_uploads(self) -> AsyncIterator[tuple[str, str, datetime]]:
+        """As the port says; a test puts them into ``uploads``."""
+        late = await self.begin("unfinished_uploads")
+        for upload in list(self.uploads):
+            yield upload
+        if late is not None:
+            raise late
+
+    @faulty
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """As the port says."""
+        self.uploads = [upload for upload in self.uploads if upload[:2] != (key, upload_id)]
 
     def _same(self, version: ObjectVersion) -> _Stored:
         for stored in self._versions.get(version.key, []):

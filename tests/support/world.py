@@ -22,6 +22,7 @@ from vproc.core.keys import manifest_key, upload_key
 from vproc.core.leases import Lease
 from vproc.core.manifest import Manifest, OutputKind, Source
 from vproc.db.catalog import SqlCatalog, open_catalog
+from vproc.ports import ObjectStore, Queue
 from vproc.telemetry import Metrics
 from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
@@ -32,6 +33,7 @@ from vproc.workers.keeper import Progress
 from vproc.workers.package import Item, Package
 from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.publisher import Publisher
+from vproc.workers.reconcile import Reconciler
 from vproc.workers.scratch import Scratch
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
@@ -43,7 +45,7 @@ Step = Callable[[Job], Awaitable[None]]
 class StubPipeline(Pipeline):
     """Publishes two objects and commits, without ffmpeg. ``steps`` run first, one for each run, and may raise or wait."""
 
-    def __init__(self, processed: MemoryStore) -> None:
+    def __init__(self, processed: ObjectStore) -> None:
         self._processed = processed
         self._publisher = Publisher(store=processed)
         self.steps: list[Step] = []
@@ -170,42 +172,77 @@ class World:
                 assert len(self.processed.body(output.key)) == output.bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker is made of, beside its adapters."""
+
+    pipeline: StubPipeline
+    intake: Intake
+    jobs: Jobs
+    janitor: Janitor
+
+
+def parts_over(
+    catalog: SqlCatalog,
+    queue: Queue,
+    raw: ObjectStore,
+    processed: ObjectStore,
+    *,
+    folder: Path,
+    metrics: Metrics,
+    delete_raw: bool = True,
+    max_attempts: int = 3,
+    job_timeout_s: float = 30,
+    on_job_ended: Callable[[], None] = lambda: None,
+) -> Parts:
+    """A worker over any adapters. Its scratch is ``folder``; the visibility timeout is four seconds."""
+    pipeline = StubPipeline(processed)
+    intake = Intake(scratch=Scratch(folder), metrics=metrics, least_free_bytes=1)
+    rules = JobRules(
+        worker="test:1",
+        visibility_timeout_s=4,
+        max_attempts=max_attempts,
+        job_timeout_s=job_timeout_s,
+        default_profile="abr",
+        delete_raw=delete_raw,
+    )
+    jobs = Jobs(
+        queue=queue, catalog=catalog, raw=raw, processed=processed, pipeline=pipeline, rules=rules, intake=intake,
+        metrics=metrics, on_job_ended=on_job_ended, jitter=lambda: 0.0,
+    )  # fmt: skip
+    reconciler = Reconciler(
+        catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, delete_raw=delete_raw, tell=lambda _: None
+    )
+    janitor = Janitor(catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, reconciler=reconciler)
+    return Parts(pipeline, intake, jobs, janitor)
+
+
 @asynccontextmanager
 async def open_world(
-    tmp_path: Path, *, delete_raw: bool = True, max_attempts: int = 3, job_timeout_s: float = 30
+    tmp_path: Path,
+    *,
+    delete_raw: bool = True,
+    max_attempts: int = 3,
+    job_timeout_s: float = 30,
+    wrap: Callable[[SqlCatalog], SqlCatalog] = lambda catalog: catalog,
 ) -> AsyncIterator[World]:
-    """A world that begins empty. The visibility timeout is four seconds."""
-    async with open_catalog(f"sqlite+aiosqlite:///{tmp_path / 'world.db'}") as catalog:
+    """A world that begins empty. The visibility timeout is four seconds. ``wrap`` stands between the parts and the catalog."""
+    async with open_catalog(f"sqlite+aiosqlite:///{tmp_path / 'world.db'}") as opened:
+        catalog = wrap(opened)
         queue = MemoryQueue(visibility_timeout_s=4)
         raw = MemoryStore("raw", MemoryStoreOptions(events=queue))
         processed = MemoryStore("processed")
         metrics = Metrics(CollectorRegistry())
-        pipeline = StubPipeline(processed)
-        intake = Intake(scratch=Scratch(tmp_path), metrics=metrics, least_free_bytes=1)
         woken: list[None] = []
-        jobs = Jobs(
-            queue=queue,
-            catalog=catalog,
-            raw=raw,
-            processed=processed,
-            pipeline=pipeline,
-            rules=JobRules(
-                worker="test:1",
-                visibility_timeout_s=4,
-                max_attempts=max_attempts,
-                job_timeout_s=job_timeout_s,
-                default_profile="abr",
-                delete_raw=delete_raw,
-            ),
-            intake=intake,
-            metrics=metrics,
-            on_job_ended=lambda: woken.append(None),
-            jitter=lambda: 0.0,
+        parts = parts_over(
+            catalog, queue, raw, processed, folder=tmp_path, metrics=metrics, delete_raw=delete_raw, max_attempts=max_attempts,
+            job_timeout_s=job_timeout_s, on_job_ended=lambda: woken.append(None),
+        )  # fmt: skip
+        yield World(
+            opened, Given(opened), queue, raw, processed, parts.pipeline, metrics, parts.intake, parts.jobs, parts.janitor, woken
         )
-        janitor = Janitor(catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics)
-        yield World(catalog, Given(catalog), queue, raw, processed, pipeline, metrics, intake, jobs, janitor, woken)
 
 
 def direct_job(key: str = KEY, **fields: Any) -> str:
     """The body of a direct job."""
-    return json.dumps({"bucket": "raw", "key": key, **fields})
+    return json.dumps({"bucket": "raw", "key": key} | fields)

@@ -17,7 +17,8 @@ from tests.support.world import FILE_ID, KEY, World, open_world
 from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import manifest_key
 from vproc.errors import ErrorCode, TransientError, UnavailableError
-from vproc.workers.janitor import DEPTH_EVERY_BUSY_S, DEPTH_EVERY_IDLE_S, Janitor
+from vproc.workers.janitor import DEPTH_EVERY_BUSY_S, DEPTH_EVERY_IDLE_S, RECONCILE_EVERY_S, Janitor
+from vproc.workers.reconcile import EVENT_GRACE, Reconciler
 
 AWAY = UnavailableError("S3 is away")
 
@@ -28,9 +29,13 @@ async def completed(world: World, key: str = KEY) -> None:
 
 
 def janitor_of(world: World, clock: ManualClock | None = None) -> Janitor:
+    reconciler = Reconciler(
+        catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
+        delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + EVENT_GRACE * 2,
+    )  # fmt: skip
     return Janitor(
         catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
-        clock=clock or ManualClock(),
+        reconciler=reconciler, clock=clock or ManualClock(), jitter=lambda: 0.5,
     )  # fmt: skip
 
 
@@ -284,3 +289,30 @@ async def test_a_reading_that_fails_is_not_repeated_at_every_wake(tmp_path: Path
         assert await rounds(janitor, world, wake=True) == 0
         clock.advance(60)
         assert await rounds(janitor, world) == 1
+
+
+# --- what was forgotten ----------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_event_is_found_within_the_hour_and_not_at_every_round(tmp_path: Path) -> None:
+    """A bucket is listed seldom, and by daemons that started together not at once."""
+    clock = ManualClock()
+    async with open_world(tmp_path) as world:
+        world.raw.options.events = None
+        world.raw.upload(KEY, b"x")
+        janitor = janitor_of(world, clock)
+        for passed_s, listed in ((RECONCILE_EVERY_S / 2 - 1, 0), (2, 1), (60, 1), (RECONCILE_EVERY_S, 2)):
+            clock.advance(passed_s)
+            await janitor._reconcile()
+            assert world.raw.calls["list"] == listed
+        assert json.loads(world.queue.bodies[0]) == {"bucket": "raw", "key": KEY}
+
+
+async def test_its_round_does_that_too(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with open_world(tmp_path) as world:
+        janitor = janitor_of(world, clock)
+        clock.advance(RECONCILE_EVERY_S)
+        async with running(janitor):
+            await world.processed.called("unfinished_uploads")
+        assert world.raw.calls["list"] == 1

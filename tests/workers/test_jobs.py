@@ -12,10 +12,10 @@ import pytest
 from tests.support.catalog import claim_request, new_file
 from tests.support.memory import s3_event
 from tests.support.world import FILE_ID, KEY, Step, World, direct_job, open_world
+from vproc.core.dead_letters import CODE_ATTRIBUTE
 from vproc.core.files import Outcome, RawState, Status
 from vproc.core.leases import ClaimState
 from vproc.errors import EncoderError, ErrorCode, RejectedError, TransientError, UnavailableError
-from vproc.ports import CODE_ATTRIBUTE
 from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
 from vproc.workers.pipeline import Job

@@ -166,15 +166,29 @@ class S3Bucket:
         return len(keys)
 
     async def _abort_uploads(self, prefix: str) -> None:
-        with translated("list multipart uploads"), self._metrics.s3_request("list"):
-            answer = await self._control.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix)
-        for upload in answer.get("Uploads") or ():
-            with translated("abort a multipart upload"), self._metrics.s3_request("delete"):
-                try:
-                    await self._control.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-                except ClientError as error:
-                    if code_of(error) not in {*MISSING_CODES, "NoSuchUpload"}:
-                        raise
+        async for key, upload_id, _ in self.unfinished_uploads(prefix):
+            await self.abort_upload(key, upload_id)
+
+    async def unfinished_uploads(self, prefix: str = "") -> AsyncIterator[tuple[str, str, datetime]]:
+        """Key, id and begin of every upload in parts under the prefix."""
+        place: dict[str, str] = {}
+        while True:
+            with translated("list multipart uploads"), self._metrics.s3_request("list"):
+                page = await self._control.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix, **place)
+            for upload in page.get("Uploads") or ():
+                yield upload["Key"], upload["UploadId"], upload["Initiated"]
+            if not page.get("IsTruncated"):
+                return
+            place = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Give up an upload in parts."""
+        with translated("abort a multipart upload"), self._metrics.s3_request("delete"):
+            try:
+                await self._control.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+            except ClientError as error:
+                if code_of(error) not in {*MISSING_CODES, "NoSuchUpload"}:
+                    raise
 
     async def list(self, prefix: str) -> AsyncIterator[tuple[str, int, datetime]]:
         """Key, size and time of every object under the prefix."""

@@ -3,7 +3,8 @@ each, so that none waits for another's connection pool.
 
 Rights that the daemon needs, by client: queue: ``sqs:ReceiveMessage``, ``ChangeMessageVisibility``, ``DeleteMessage``,
 ``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
-``DeleteObject``, ``DeleteObjectVersion``, ``PutObject`` (for what it signs); processed bucket: ``s3:ListBucket``,
+``DeleteObject``, ``DeleteObjectVersion``, ``ListBucketMultipartUploads``, ``AbortMultipartUpload``, ``PutObject`` (for what it
+signs); processed bucket: ``s3:ListBucket``,
 ``GetObject``, ``PutObject``, ``DeleteObject``, ``AbortMultipartUpload``, ``ListBucketMultipartUploads``.
 """
 

@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
 from botocore.exceptions import ClientError
 
 from vproc.aws.errors import STALE_HANDLE_CODES, TOO_LONG_CODES, code_of, translated
+from vproc.core.dead_letters import (
+    ATTEMPTS_ATTRIBUTE,
+    CODE_ATTRIBUTE,
+    DETAIL_ATTRIBUTE,
+    FILE_ID_ATTRIBUTE,
+    MESSAGE_ID_ATTRIBUTE,
+)
+from vproc.core.files import File
 from vproc.errors import ConfigError, ErrorCode, UnavailableError
-from vproc.ports import CODE_ATTRIBUTE, Message, QueueDepth
+from vproc.ports import Message, QueueDepth
 from vproc.usage import current_usage
-
-DETAIL_ATTRIBUTE = "vproc-detail"
-FILE_ID_ATTRIBUTE = "vproc-file-id"
-MESSAGE_ID_ATTRIBUTE = "vproc-message-id"
 
 
 class SqsQueue:
@@ -44,7 +47,7 @@ class SqsQueue:
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["All"],
             )
-        return [_message(raw, asked_at) for raw in answer.get("Messages", ())]
+        return [message_of(raw, asked_at=asked_at) for raw in answer.get("Messages", ())]
 
     async def extend(self, receipt_handle: str, *, timeout_s: int) -> bool:
         """Keep a message invisible; False where the handle no longer holds."""
@@ -77,14 +80,14 @@ class SqsQueue:
         with _request("send", "send to the queue"):
             await self._control.send_message(QueueUrl=self._queue_url, MessageBody=body)
 
-    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file_id: UUID | None = None) -> None:
+    async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file: File | None = None) -> None:
         """Copy a message to the dead-letter queue. Its body is unchanged, so that any redrive works; the reason and the
         file stand in the attributes, which a redrive keeps."""
         if self._dlq_url is None:
             raise UnavailableError("the queue has no dead-letter queue: set its redrive policy or VPROC_DLQ_URL")
         attributes = {CODE_ATTRIBUTE: code.value, DETAIL_ATTRIBUTE: _sendable(detail), MESSAGE_ID_ATTRIBUTE: message.message_id}
-        if file_id is not None:
-            attributes[FILE_ID_ATTRIBUTE] = str(file_id)
+        if file is not None:
+            attributes |= {FILE_ID_ATTRIBUTE: str(file.file_id), ATTEMPTS_ATTRIBUTE: str(file.attempts)}
         with _request("send", "send to the dead-letter queue"):
             try:
                 await self._control.send_message(
@@ -164,7 +167,8 @@ def _wrong_at_start(variable: str, got: str) -> Iterator[None]:
         raise
 
 
-def _message(raw: dict[str, Any], asked_at: float) -> Message:
+def message_of(raw: dict[str, Any], *, asked_at: float) -> Message:
+    """A message as SQS tells it."""
     system = raw.get("Attributes", {})
     sent = system.get("SentTimestamp")
     return Message(

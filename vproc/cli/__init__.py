@@ -11,16 +11,18 @@ from vproc import __version__
 from vproc.cli.admin import config, healthcheck, migrate, profiles, version
 from vproc.cli.demo import demo
 from vproc.cli.dev import dev
+from vproc.cli.dlq import dlq
 from vproc.cli.doctor import doctor
 from vproc.cli.files import cancel, download, list_files, retry, status, submit, watch
 from vproc.cli.group import CommandGroup
+from vproc.cli.reconcile import reconcile
 from vproc.cli.serve import serve
 
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
-    serve, dev, demo, submit, status, list_files, watch, cancel, retry, download, migrate, config, doctor,
-    profiles, healthcheck, version,
+    serve, dev, demo, submit, status, list_files, watch, cancel, retry, download, dlq, migrate,
+    reconcile, config, doctor, profiles, healthcheck, version,
 )  # fmt: skip
 
 

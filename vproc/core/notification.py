@@ -54,8 +54,17 @@ class _DirectJob(BaseModel):
     metadata: dict[str, str] = Field(default_factory=dict, max_length=64)
 
 
-def parse_message(body: str, *, raw_bucket: str) -> Envelope:
-    """Read one message. Raises `InvalidMessageError` for anything that is not for us, with the reason in words."""
+def named_objects(body: str) -> tuple[str, ...]:
+    """``bucket/key`` of each object that a message names, whosever it is; none where it cannot be read."""
+    try:
+        return tuple(f"{work.bucket}/{work.key}" for work in parse_message(body, raw_bucket=None).work)
+    except InvalidMessageError:
+        return ()
+
+
+def parse_message(body: str, *, raw_bucket: str | None) -> Envelope:
+    """Read one message; ``raw_bucket`` None takes any bucket's. Raises `InvalidMessageError` for anything that is not for us,
+    with the reason in words."""
     if len(body) > MOST_BODY_BYTES:
         raise InvalidMessageError(f"the body has {len(body)} characters, more than {MOST_BODY_BYTES}")
     document = _object(body)
@@ -87,7 +96,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def _s3_event(records: object, raw_bucket: str) -> Envelope:
+def _s3_event(records: object, raw_bucket: str | None) -> Envelope:
     if not isinstance(records, list) or not records:
         raise InvalidMessageError("Records is not a list with something in it")
     work: list[Work] = []
@@ -113,7 +122,7 @@ def _s3_event(records: object, raw_bucket: str) -> Envelope:
     return Envelope(work=tuple(dict.fromkeys(work)), ignored=tuple(ignored))
 
 
-def _eventbridge(document: dict[str, Any], raw_bucket: str) -> Envelope:
+def _eventbridge(document: dict[str, Any], raw_bucket: str | None) -> Envelope:
     if document.get("source") != "aws.s3":
         raise InvalidMessageError(f"an EventBridge event from {str(document.get('source'))[:64]!r}, not from aws.s3")
     kind = str(document["detail-type"])
@@ -126,7 +135,7 @@ def _eventbridge(document: dict[str, Any], raw_bucket: str) -> Envelope:
     return Envelope(work=(_work(bucket, _text(item, "key", "detail.object"), item.get("version-id"), raw_bucket, "detail"),))
 
 
-def _direct(document: dict[str, Any], raw_bucket: str) -> Envelope:
+def _direct(document: dict[str, Any], raw_bucket: str | None) -> Envelope:
     try:
         job = _DirectJob.model_validate(document)
     except ValidationError as error:
@@ -139,13 +148,13 @@ def _direct(document: dict[str, Any], raw_bucket: str) -> Envelope:
     )
 
 
-def _work(bucket: str, key: str, version: object, raw_bucket: str, where: str) -> Work:
+def _work(bucket: str, key: str, version: object, raw_bucket: str | None, where: str) -> Work:
     _check_place(bucket, key, raw_bucket, where)
     return Work(bucket, key, version_id=version if isinstance(version, str) and version != "null" else None)
 
 
-def _check_place(bucket: str, key: str, raw_bucket: str, where: str) -> None:
-    if bucket != raw_bucket:
+def _check_place(bucket: str, key: str, raw_bucket: str | None, where: str) -> None:
+    if raw_bucket is not None and bucket != raw_bucket:
         raise InvalidMessageError(f"{where} names bucket {bucket[:64]!r}, but uploads arrive in {raw_bucket!r}")
     if not 0 < len(key.encode("utf-8", "surrogatepass")) <= MOST_KEY_BYTES:
         raise InvalidMessageError(f"{where} has a key of no length, or of more than {MOST_KEY_BYTES} bytes")

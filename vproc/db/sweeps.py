@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vproc.core.files import TERMINAL, File, RawState, Status
-from vproc.core.leases import OrphanRun
+from vproc.core.files import TERMINAL, File, ObjectVersion, RawState, Status
+from vproc.core.leases import Completion, NewFile, OrphanRun
 from vproc.db.changes import ChangeHub
-from vproc.db.clock import DatabaseNow
+from vproc.db.clock import DatabaseNow, database_time
 from vproc.db.engine import Database
 from vproc.db.outbox import announce
-from vproc.db.rows import file_from
+from vproc.db.rows import NO_ERROR, NO_LEASE, close_dead_holder, file_from, insert_absent, lease_stands, locked, new_values, put
 from vproc.db.tables import files, transactions
 
 _EXPIRE_AT_MOST = 1000
 
 
 class SweepMethods:
-    """What `ports.Catalog` says of raw objects, expiry and orphaned runs."""
+    """What `ports.Catalog` says of raw objects, expiry, orphaned runs and files that were lost."""
 
     _database: Database
     _hub: ChangeHub
@@ -64,6 +68,30 @@ class SweepMethods:
             self._hub.tell(file.file_id)
         return len(expired)
 
+    async def restore(
+        self, new: NewFile, version: ObjectVersion, completion: Completion, *, completed_at: datetime, raw_state: RawState
+    ) -> bool:
+        """``completed`` as the manifest tells, for a file that is not here or that stands here unfinished with nobody on it."""
+        values: dict[str, Any] = {
+            "status": Status.COMPLETED,
+            "progress": 1.0,
+            "etag": version.etag,
+            "version_id": version.version_id,
+            "size_bytes": version.size_bytes,
+            "run_id": completion.run_id,
+            "original_codec": completion.original_codec,
+            "target_codec": completion.target_codec,
+            "completed_at": completed_at.timestamp(),
+            "raw_state": raw_state,
+        }
+        async with self._database.write() as connection:
+            statement = insert_absent(connection, files).values(**{**new_values(new), **values})
+            inserted = (await connection.execute(statement.returning(files.c.file_id))).one_or_none() is not None
+            if not inserted and not await _completed_unheld(connection, new.file_id, values):
+                return False
+        self._hub.tell(new.file_id)
+        return True
+
     async def orphan_runs(self, *, limit: int) -> tuple[OrphanRun, ...]:
         """Ended runs of files that are finished, other than the winner's, and every run of a deleted file; oldest first.
 
@@ -96,3 +124,17 @@ class SweepMethods:
                 .where(transactions.c.file_id == run.file_id, transactions.c.run_id == run.run_id)
                 .values(swept_at=DatabaseNow())
             )
+
+
+async def _completed_unheld(connection: AsyncConnection, file_id: UUID, values: Mapping[str, Any]) -> bool:
+    """Complete an unfinished file on which nobody works; False where that does not hold."""
+    row = await locked(connection, file_id)
+    now = await database_time(connection)
+    if row is None or row["deleted_at"] is not None or lease_stands(row, now):
+        return False
+    status = Status(row["status"])
+    if status.terminal and status is not Status.EXPIRED:
+        return False
+    await close_dead_holder(connection, row, now=now)
+    await announce(connection, file_from(await put(connection, file_id, **{**NO_LEASE, **NO_ERROR, **values})))
+    return True

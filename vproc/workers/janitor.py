@@ -1,9 +1,10 @@
 """Finishes what a crash left: raw objects still to be deleted, output prefixes of runs that did not win, addresses that
-nobody used. Each step may be done by several daemons at once, and again.
+nobody used; once an hour, originals whose event or message was lost. Each step may be done by several daemons at once, and again.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -18,11 +19,13 @@ from vproc.core.manifest import Manifest
 from vproc.errors import TransientError
 from vproc.ports import Catalog, ObjectStore, Queue
 from vproc.telemetry import Metrics
+from vproc.workers.reconcile import Reconciler
 
 SWEEP_EVERY_S = 60.0
 PENDING_GRACE_S = 24 * 3600.0
 DEPTH_EVERY_BUSY_S = 60.0
 DEPTH_EVERY_IDLE_S = 360.0
+RECONCILE_EVERY_S = 3600.0
 BATCH = 100
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -39,7 +42,9 @@ class Janitor:
         processed: ObjectStore,
         queue: Queue,
         metrics: Metrics,
+        reconciler: Reconciler,
         clock: Callable[[], float] = monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._catalog = catalog
         self._raw = raw
@@ -50,6 +55,9 @@ class Janitor:
         self._woken = anyio.Event()
         self._depth_read_at = float("-inf")
         self._busy = False
+        self._reconciler = reconciler
+        # Daemons that start together do not list the bucket together.
+        self._reconcile_at = clock() + RECONCILE_EVERY_S * jitter()
 
     def wake(self) -> None:
         """A job ended: there may be something to sweep."""
@@ -63,6 +71,7 @@ class Janitor:
             self._woken = anyio.Event()  # before the sweep: a job that ends meanwhile asks for another
             await self._tried("sweep", self.sweep())
             await self._tried("depth", self._observe_depth())
+            await self._tried("reconcile", self._reconcile())
             with anyio.move_on_after(SWEEP_EVERY_S):
                 await self._woken.wait()
 
@@ -104,6 +113,14 @@ class Janitor:
             removed = await self._processed.delete_prefix(run_prefix(run.file_id, run.run_id))
             self._done("run_swept", 1, file_id=str(run.file_id), run_id=run.run_id, objects=removed)
         await self._catalog.run_swept(run)
+
+    async def _reconcile(self) -> None:
+        """What only a look at the whole raw bucket shows."""
+        if self._clock() < self._reconcile_at:
+            return
+        self._reconcile_at = self._clock() + RECONCILE_EVERY_S
+        await self._reconciler.announce_forgotten()
+        await self._reconciler.abort_uploads()
 
     async def _observe_depth(self) -> None:
         """The queue's gauges: seldom, since each reading is a paid request."""

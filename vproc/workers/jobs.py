@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import anyio
 import structlog
 
+from vproc.core.dead_letters import CODE_ATTRIBUTE
 from vproc.core.files import DEFAULT_OWNER, File, FileError, ObjectVersion, Outcome, RawState, Stage, Status
 from vproc.core.keys import file_id_in_key, file_id_of_object, manifest_key, owner_in_key
 from vproc.core.leases import Claim, ClaimRequest, ClaimState, Completion, Lease, NewFile
@@ -32,7 +33,7 @@ from vproc.errors import (
     TransientError,
     UnavailableError,
 )
-from vproc.ports import CODE_ATTRIBUTE, Catalog, Message, ObjectStore, Queue
+from vproc.ports import Catalog, Message, ObjectStore, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.usage import metered
@@ -187,7 +188,7 @@ class Jobs:
             return await self._already_finished(file, version)
         if claim.state is ClaimState.EXHAUSTED:
             error = FileError(ErrorCode.INTERNAL, f"its workers died in all {file.attempts} attempts", retryable=True)
-            await self._queue.dead_letter(message, code=error.code, detail=error.detail, file_id=file.file_id)
+            await self._queue.dead_letter(message, code=error.code, detail=error.detail, file=file)
             await self._catalog.fail_unclaimed(file.file_id, error)
             self._metrics.jobs.labels(file.profile, Outcome.DEAD).inc()
             return Settlement(Settle.DELETE, "dead")
@@ -276,9 +277,7 @@ class Jobs:
                     )
                 elif decision.settle is not Settle.LEAVE:
                     if decision.settle is Settle.DEAD_LETTER:
-                        await self._queue.dead_letter(
-                            message, code=decision.error.code, detail=decision.error.detail, file_id=file.file_id
-                        )
+                        await self._queue.dead_letter(message, code=decision.error.code, detail=decision.error.detail, file=file)
                     await self._catalog.fail(lease, decision.error, decision.outcome, figures.values())
         except LeaseLostError:
             return Settlement(Settle.LEAVE, "lost")

@@ -54,5 +54,8 @@ async def settle(queue: Queue, receipts: Mapping[str, str], settlements: Sequenc
                     await queue.release(handle, delay_s=math.ceil(chosen.delay_s))
             except TransientError as error:
                 log.warning("settling_failed", settle=chosen.settle.value, error=error.detail)
+            except Exception:
+                # A fault of ours, and no reason to end the daemon and the other jobs.
+                log.exception("settling_crashed", settle=chosen.settle.value)
     if scope.cancelled_caught:
         log.warning("settling_timed_out", settle=chosen.settle.value)
