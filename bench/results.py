@@ -153,10 +153,18 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    """The commit and whether something was changed beside it; nothing where this is no repository."""
+    """The commit and whether something was changed beside it, but for the results themselves; nothing where this is no
+    repository."""
+    told = _git("describe", "--always")
+    if told is None:
+        return ""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)bench/RESULTS.md")
+    return f" at {told}{'-dirty' if changed else ''}"
+
+
+def _git(*words: str) -> str | None:
     git = shutil.which("git")
     if git is None:
-        return ""
-    argv = [git, "describe", "--always", "--dirty"]
-    done = subprocess.run(argv, cwd=RESULTS.parent, check=False, capture_output=True, text=True)  # noqa: S603 - all ours
-    return f" at {done.stdout.strip()}" if done.returncode == 0 else ""
+        return None
+    done = subprocess.run([git, *words], cwd=RESULTS.parent, check=False, capture_output=True, text=True)  # noqa: S603 - all ours
+    return done.stdout.strip() if done.returncode == 0 else None
