@@ -28,6 +28,8 @@ PROMISED = {
     "cancel": ["ID", "--api", "--api-key", "--json"],
     "retry": ["ID", "--api", "--api-key", "--json"],
     "download": ["ID", "--to", "--api", "--api-key", "--json"],
+    "dlq": ["list", "show", "redrive", "purge"],
+    "reconcile": ["--dry-run", "--json"],
     "migrate": [],
     "config": ["--json"],
     "profiles": ["--json"],
@@ -72,7 +74,7 @@ def test_help_of_each_command(command: str) -> None:
 def test_completion_offers_the_commands() -> None:
     """What bash asks for after `vproc re`."""
     code, shown, _ = run(_VPROC_COMPLETE="bash_complete", COMP_WORDS="vproc re", COMP_CWORD="1")
-    assert (code, shown.split()) == (0, ["plain,retry"])
+    assert (code, shown.split()) == (0, ["plain,retry", "plain,reconcile"])
 
 
 def test_a_wrong_setting_may_stand_in_a_file(tmp_path: Path) -> None:
