@@ -12,10 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import aiohttp
-import anyio
 from aiohttp import web
-
-from tests.support.changes import Changes
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
 _S3 = {
@@ -73,7 +70,6 @@ class FaultProxy:
     url: str = ""
     calls: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
     _faults: dict[str, list[Verb]] = field(default_factory=dict)
     _nth: tuple[int, Verb] | None = None
     _session: aiohttp.ClientSession | None = None
@@ -92,16 +88,11 @@ class FaultProxy:
         self._faults.clear()
         self._nth = None
 
-    async def until_called(self, operation: str, times: int = 1) -> None:
-        """Return once so many came."""
-        await self.changes.until(lambda: self.calls[operation] >= times)
-
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
         name = operation_of(request)
         self.calls[name] += 1
         self.names.append(name)
-        self.changes.tell()
         asked = Asked(name, request, await request.read())
         if self._nth is not None and len(self.names) == self._nth[0]:
             return await self._nth[1](self, asked)
@@ -171,45 +162,11 @@ def garbage() -> Verb:
     return verb
 
 
-def cut_body(after: int) -> Verb:
-    """The head is whole, the body breaks off after so many bytes."""
-
-    async def verb(proxy: FaultProxy, asked: Asked) -> web.StreamResponse:
-        whole = await proxy.forward(asked)
-        headers = {name: value for name, value in whole.headers.items() if name.lower() not in _HOP_BY_HOP}
-        response = web.StreamResponse(status=whole.status, headers={**headers, "Content-Length": str(len(whole.body))})
-        await response.prepare(asked.request)
-        await response.write(whole.body[:after])
-        _reset(asked.request)
-        return response
-
-    return verb
-
-
-def rewrite(change: Callable[[Answer], Answer]) -> Verb:
-    """The answer is another."""
-
-    async def verb(proxy: FaultProxy, asked: Asked) -> web.StreamResponse:
-        return answered(asked, change(await proxy.forward(asked)))
-
-    return verb
-
-
 def pretend() -> Verb:
     """Answered as if it were done, and nothing is: as SQS may do with the handle of an earlier receive."""
 
     async def verb(_proxy: FaultProxy, _asked: Asked) -> web.StreamResponse:
         return web.json_response({})
-
-    return verb
-
-
-def hang() -> Verb:
-    """No answer, ever."""
-
-    async def verb(_proxy: FaultProxy, asked: Asked) -> web.StreamResponse:
-        await anyio.sleep_forever()
-        return _reset(asked.request)
 
     return verb
 
