@@ -57,8 +57,8 @@ RECIPES = {
         Recipe("mix", _ALL, "noise=alls=5:allf=t:all_seed=1", _AS_RECORDED),
         Recipe("conforming", _ALL, "noise=alls=5:allf=t:all_seed=1", _CONFORMING),
         Recipe("easy", ("speaker", "street", "animated"), "noise=alls=3:allf=t:all_seed=1", _REFERENCE),
-        Recipe("middle", ("animated", "bunny", "street"), "noise=alls=5:allf=t:all_seed=1", _REFERENCE),
-        Recipe("hard", ("bunny", "bikes", "phone"), "unsharp=5:5:1,noise=alls=6:allf=t:all_seed=1", _REFERENCE),
+        Recipe("middle", ("animated", "bunny", "street"), "noise=alls=1:allf=t:all_seed=1", _REFERENCE),
+        Recipe("hard", ("bunny", "bikes", "phone"), "unsharp=5:5:0.5,noise=alls=2:allf=t:all_seed=1", _REFERENCE),
     )
 }
 

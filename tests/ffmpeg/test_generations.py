@@ -9,26 +9,27 @@ import pytest
 
 from tests.support.children import confined
 from tests.support.media import clip, probe
-from tests.support.tools import GENERATIONS, PACKAGED, SYSTEM, in_use
+from tests.support.tools import GENERATIONS, LONE, PACKAGED, SYSTEM, in_use
 from vproc.core.allowlist import AUDIO_DECODERS, VIDEO_DECODERS
 from vproc.core.capabilities import NEWEST, lacks, unfit
+from vproc.core.comparison import VMAF_FILTER
 from vproc.core.hardware import choose_encoder, trial_argv
 from vproc.core.needs import choose_build, needs_of
 from vproc.profiles import builtin_profile
 from vproc.workers.ffmpeg import PairSource, find_pairs, with_trials
 
 
-def test_the_generations_are_two() -> None:
-    """Else half of what is tested here is tested for nothing."""
-    system, packaged = (tools.capabilities.generation for tools in GENERATIONS)
-    assert 4 <= system < packaged < NEWEST
+def test_the_generations_are_three() -> None:
+    """Else a third of what is tested here is tested for nothing."""
+    system, packaged, lone = (tools.capabilities.generation for tools in GENERATIONS)
+    assert 4 <= system < packaged < lone < NEWEST
     assert packaged >= 8
 
 
 async def test_asked_in_the_jail_it_tells_what_it_can_do(tmp_path: Path) -> None:
     """As at the daemon's start, confined like a job."""
     tools = in_use()
-    (pair,) = await find_pairs(tools.ffmpeg, None, confined(), cwd=tmp_path)
+    (pair,) = await find_pairs(tools.ffmpeg, tools.ffprobe, confined(), cwd=tmp_path)
     assert (pair.ffmpeg, pair.ffprobe, pair.source) == (tools.ffmpeg, tools.ffprobe, PairSource.SETTING)
     assert pair.capabilities == tools.capabilities
     assert unfit(pair.capabilities) == ()
@@ -39,9 +40,10 @@ def test_of_the_two_on_this_machine_the_newer_comes_first() -> None:
     assert PACKAGED.capabilities.release > SYSTEM.capabilities.release
 
 
-async def test_left_to_itself_the_daemon_takes_the_newer_and_keeps_the_other(tmp_path: Path) -> None:
+async def test_left_to_itself_the_daemon_takes_the_newer_pair_and_keeps_the_others(tmp_path: Path) -> None:
     pairs = await find_pairs(None, None, confined(), cwd=tmp_path)
-    assert [pair.ffmpeg for pair in pairs] == [PACKAGED.ffmpeg, SYSTEM.ffmpeg]
+    assert [pair.ffmpeg for pair in pairs] == [PACKAGED.ffmpeg, SYSTEM.ffmpeg, LONE.ffmpeg]
+    assert [pair.capabilities.has_filter(VMAF_FILTER) for pair in pairs] == [False, False, True]
 
 
 def test_every_listed_decoder_is_known_to_this_build_or_named_as_lacking() -> None:

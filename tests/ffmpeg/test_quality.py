@@ -13,6 +13,7 @@ from tests.support.children import names_in, unconfined
 from tests.support.media import LIMITS, clip
 from tests.support.tools import Tools, in_use
 from vproc.core.command import make_plan
+from vproc.core.comparison import VMAF_FILTER
 from vproc.core.container import HEAD_BYTES, sniff
 from vproc.core.plan import decide
 from vproc.core.profile import Measure, Profile, Quality, VideoCodec
@@ -24,11 +25,11 @@ from vproc.workers.quality import choose_rates, measure_outputs
 AUTO = replace(builtin_profile("abr"), quality=Quality.AUTO)
 
 
-async def tried(name: str, cwd: Path, *others: ToolPair, profile: Profile = AUTO) -> tuple[Profile, dict[str, float]]:
+async def tried(name: str, cwd: Path, *pairs: ToolPair, profile: Profile = AUTO) -> tuple[Profile, dict[str, float]]:
     """What was chosen for a clip, and the VMAF of each trial by its CRF."""
     runner, source = unconfined(), clip(name)
     tools = MediaTools(
-        runner=runner, pairs=[in_use().pair, *others], max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=60
+        runner=runner, pairs=pairs or [in_use().pair], max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=60
     )
     with source.open("rb") as file:
         info = await tools.probe(source, sniff(file.read(HEAD_BYTES)), cwd=cwd)
@@ -74,8 +75,9 @@ async def test_other_codecs_are_tried_with_their_own_encoder(codec: VideoCodec, 
 async def test_the_estimate_is_near_what_libvmaf_measures(tmp_path: Path) -> None:
     program = vmaf_ffmpeg()
     judge = replace(in_use().pair, ffmpeg=program, capabilities=Tools(program, in_use().ffprobe).capabilities)
-    _, estimated = await tried("main.mp4", tmp_path)
-    _, measured = await tried("main.mp4", tmp_path, judge)
+    estimating = replace(in_use().pair.capabilities, filters=in_use().capabilities.filters - {VMAF_FILTER})
+    _, estimated = await tried("main.mp4", tmp_path, replace(in_use().pair, capabilities=estimating))
+    _, measured = await tried("main.mp4", tmp_path, in_use().pair, judge)
     assert estimated.keys() == measured.keys()
     assert estimated != measured
     for crf, vmaf in measured.items():

@@ -1,5 +1,6 @@
-"""The two generations of ffmpeg that the tests run over: the system's (Debian's 5.1) and the static pair of the Python package
-(8.1). A test of `tests/ffmpeg` runs once with each; which one it is with, `in_use` tells.
+"""The generations of ffmpeg that the tests run over: the system's (Debian's 5.1), the static pair of one Python package (8.1),
+and the ffmpeg of another one that has no ffprobe beside it (9.0). A test of `tests/ffmpeg` runs once with each; which one it is
+with, `in_use` tells.
 """
 
 from __future__ import annotations
@@ -57,10 +58,17 @@ def _packaged() -> Tools:
     return Tools(*carried)
 
 
+def _lone() -> Tools:
+    lone = chooser._lone()
+    assert lone is not None, f"{chooser.LONE_PACKAGE} is not installed: make setup"
+    return Tools(lone, PACKAGED.ffprobe)
+
+
 SYSTEM = Tools(shutil.which("ffmpeg") or "/usr/bin/ffmpeg", shutil.which("ffprobe") or "/usr/bin/ffprobe")
 PACKAGED = _packaged()
-GENERATIONS = (SYSTEM, PACKAGED)
-"""Both are tested. One that is missing is a failure of every test that it should run."""
+LONE = _lone()
+GENERATIONS = (SYSTEM, PACKAGED, LONE)
+"""All are tested. One that is missing is a failure of every test that it should run."""
 
 _in_use = [SYSTEM]
 

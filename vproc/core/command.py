@@ -126,10 +126,12 @@ def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[st
     if not media:
         return ()
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-xerror"]
-    for output in media:
-        argv += ["-skip_frame", "nokey", "-protocol_whitelist", "file", "-i", file_url(output.path)]
-    for number, output in enumerate(media):
-        if output.kind in {OutputKind.CMAF_VIDEO, OutputKind.VIDEO}:
+    pictures = [output.kind in {OutputKind.CMAF_VIDEO, OutputKind.VIDEO} for output in media]
+    for output, has_picture in zip(media, pictures, strict=True):
+        # Of an input without pictures ffmpeg 9 refuses the option.
+        argv += [*(("-skip_frame", "nokey") if has_picture else ()), "-protocol_whitelist", "file", "-i", file_url(output.path)]
+    for number, has_picture in enumerate(pictures):
+        if has_picture:
             argv += ["-map", f"{number}:v:0", "-f", "null", "-"]
     sound = (number for number, output in enumerate(media) if output.audio_codec or output.width is None)
     for number in list(sound)[:1]:

@@ -13,8 +13,9 @@ class ProgressParser:
     """Feed it each line of standard output. It takes anything and never goes backwards.
 
     ``fps``: the constant rate of the first video output (`Plan.fps`), None where there is none. ffmpeg's own time is that of
-    the output that is furthest (up to 6) or least far (7 and 8, where pictures, a millisecond apart, hold it at the start); the
-    frames of the first output tell it in every version.
+    the output that is furthest (up to 6) or least far (7 and 8, where pictures, a millisecond apart, hold it at the start; 9
+    counts how long a thumbnail stands for, and may be one of them ahead); the frames of the first output tell it in every
+    version.
     """
 
     def __init__(self, duration_s: float | None, *, fps: Fraction | None = None) -> None:

@@ -4,7 +4,7 @@ the interpreter's own place; `workers.launcher` carries it out, `workers.sandbox
 
 from __future__ import annotations
 
-import json
+import marshal
 import platform
 import resource
 import sys
@@ -99,7 +99,7 @@ class Confinement:
             "landlock": self._landlock(Path(argv[0]), cwd) if Layer.LANDLOCK in self.layers else None,
             "seccomp": seccomp and {"program": seccomp.program.hex(), "own_pid": seccomp.own_pid},
         }
-        return [*self.launcher, json.dumps(spec, separators=(",", ":")), *argv]
+        return [*self.launcher, marshal.dumps(spec).hex(), *argv]
 
     def _landlock(self, program: Path, cwd: Path) -> dict[str, object]:
         handled = handled_rights(self.landlock_abi)

