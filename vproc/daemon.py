@@ -26,6 +26,7 @@ from vproc import __version__
 from vproc.api.access import OpenIdentity
 from vproc.api.parts import Limits, Versions
 from vproc.api.readiness import Check, ReadinessChecks
+from vproc.aws.dead_letters import SqsDeadLetters
 from vproc.aws.presign import S3Presigner
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
@@ -36,7 +37,7 @@ from vproc.core.profile import Profile
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ConfigError, DependencyError, TransientError
 from vproc.http import make_app, serve_app
-from vproc.settings import Role, Settings, read_profiles
+from vproc.settings import Role, SandboxMode, Settings, read_profiles
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Layer
@@ -49,7 +50,7 @@ from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.reconcile import Reconciler, Repaired
 from vproc.workers.runners import LocalRunner
-from vproc.workers.sandbox import SandboxReport, graphics_devices, probe_sandbox
+from vproc.workers.sandbox import SandboxReport, graphics_devices, keep_memory_private, probe_sandbox
 from vproc.workers.scratch import open_scratch
 
 CHECK_WITHIN_S = 10.0
@@ -75,12 +76,13 @@ class Outside:
     raw: S3Bucket
     processed: S3Bucket
     metrics: Metrics
+    letters: SqsDeadLetters | None
 
     def reconciler(self, *, delete_raw: bool, tell: Callable[[Repaired], None], dry_run: bool = False) -> Reconciler:
         """What finds lost events, messages and rows."""
         return Reconciler(
             catalog=self.catalog, raw=self.raw, processed=self.processed, queue=self.queue, metrics=self.metrics,
-            delete_raw=delete_raw, tell=tell, dry_run=dry_run,
+            delete_raw=delete_raw, tell=tell, letters=self.letters, dry_run=dry_run,
         )  # fmt: skip
 
     def janitor(self, reconciler: Reconciler) -> Janitor:
@@ -187,7 +189,8 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             dlq_url=dlq_url,
             visibility_timeout_s=settings.visibility_timeout_s,
         )
-        yield Outside(clients, catalog, queue, raw, processed, metrics)
+        letters = SqsDeadLetters(control=clients.sqs, queue_url=settings.queue_url, dlq_url=dlq_url) if dlq_url else None
+        yield Outside(clients, catalog, queue, raw, processed, metrics, letters)
 
 
 async def _at_start(variable: str, check: Awaitable[Value]) -> Value:
@@ -252,6 +255,8 @@ async def _open_tools(
     settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
 ) -> tuple[MediaTools, SandboxReport]:
     """The sandbox that this machine gives, and within it the ffmpeg to work with."""
+    if settings.sandbox is not SandboxMode.OFF:
+        keep_memory_private()
     sandbox = await _at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch_dir))
     log.info("sandbox_probed", sandbox=sandbox.describe())
     for layer in Layer:

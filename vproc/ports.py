@@ -6,6 +6,7 @@ Every method may raise `UnavailableError` when its dependency is away, and may b
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from vproc.core.dead_letters import DeadLetter
 from vproc.core.files import Attempt, File, FileError, ObjectVersion, Outcome, RawState, Stage, Status
 from vproc.core.leases import AttemptFigures, Claim, ClaimRequest, Completion, Lease, LeaseView, NewFile, OrphanRun, Page
 from vproc.errors import ErrorCode
@@ -100,6 +102,14 @@ class FileSlice:
     offset: int
     size_bytes: int
     sha256: str
+
+
+class DeadLetters(Protocol):
+    """The dead letters, to be looked at."""
+
+    def held(self, *, most: int | None = None) -> AbstractAsyncContextManager[list[DeadLetter]]:
+        """All letters, or so many, hidden from others while the block lasts."""
+        ...
 
 
 class ObjectStore(Protocol):
@@ -275,17 +285,15 @@ class Catalog(Protocol):
         """The raw object is gone."""
         ...
 
-    async def pending_raw_deletes(self, *, limit: int) -> tuple[File, ...]:
-        """Completed files whose raw still stands although it should not."""
+    async def pending_raw_deletes(self, *, limit: int, skip: int = 0) -> tuple[File, ...]:
+        """Completed files whose raw still stands although it should not, longest waiting first, but for the first ``skip``."""
         ...
 
     async def expire_pending(self, *, grace_s: float) -> int:
         """``pending`` files whose address expired more than ``grace_s`` ago become ``expired``; how many."""
         ...
 
-    async def restore(
-        self, new: NewFile, version: ObjectVersion, completion: Completion, *, completed_at: datetime, raw_state: RawState
-    ) -> bool:
+    async def restore(self, new: NewFile, completion: Completion, *, completed_at: datetime, raw_state: RawState) -> bool:
         """A ``completed`` file as its manifest tells of it. False: a row stands that is finished, deleted or held."""
         ...
 

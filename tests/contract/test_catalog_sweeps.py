@@ -73,6 +73,8 @@ async def test_raw_delete_is_pending_until_it_is_done(catalog: SqlCatalog, given
     ids = [file.file_id for file in sorted(files, key=lambda file: (file.completed_at, file.file_id.hex))]
     assert [file.file_id for file in await catalog.pending_raw_deletes(limit=9)] == ids
     assert [file.file_id for file in await catalog.pending_raw_deletes(limit=2)] == ids[:2]
+    assert [file.file_id for file in await catalog.pending_raw_deletes(limit=2, skip=2)] == ids[2:]
+    assert await catalog.pending_raw_deletes(limit=2, skip=3) == ()
     await catalog.raw_deleted(ids[0])
     await catalog.raw_deleted(ids[0])
     assert [file.file_id for file in await catalog.pending_raw_deletes(limit=9)] == ids[1:]
@@ -167,7 +169,7 @@ async def test_check_answers(catalog: SqlCatalog) -> None:
 async def restored(catalog: SqlCatalog, file_id: UUID, *, raw_state: RawState = RawState.DELETED) -> bool:
     new = new_file(file_id=file_id, callback_url=None)
     version = ObjectVersion("raw", new.key, "etag-9", 77, "v9")
-    return await catalog.restore(new, version, completion("winner"), completed_at=NOON, raw_state=raw_state)
+    return await catalog.restore(new, completion("winner", source=version), completed_at=NOON, raw_state=raw_state)
 
 
 async def test_a_file_that_is_not_here_is_restored_once(catalog: SqlCatalog, given: Given) -> None:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 import anyio
 import anyio.to_thread
 import pytest
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from tests.support.children import names_in, unconfined
-from tests.support.media import LIMITS, clip
+from tests.support.children import names_in
+from tests.support.media import clip
 from tests.support.memory import MemoryStore
+from tests.support.real_pipeline import FILE_ID, process
 from tests.support.slow_store import SlowStore
 from tests.support.subtitles import subtitled
 from tests.support.tools import Tools
 from vproc.core.container import Container
-from vproc.core.files import File, ObjectVersion, Status
 from vproc.core.manifest import Manifest, OutputKind
-from vproc.core.profile import Measure, Profile
+from vproc.core.profile import Measure
 from vproc.profiles import builtin_profile
-from vproc.telemetry import Metrics
 from vproc.workers import source as source_module
-from vproc.workers.keeper import Progress
-from vproc.workers.media import MediaTools
-from vproc.workers.pipeline import Job, JobFigures, Pipeline
-from vproc.workers.scratch import Scratch, open_scratch
-
-FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
-PROFILE = "abr"
 
 
 class Announcing(MemoryStore):
@@ -47,33 +35,6 @@ class Announcing(MemoryStore):
         if method == "stat" and any(key.endswith("seg-00001.m4s") for key in self.keys):
             self.first_segment.set()
         return await super().begin(method)
-
-
-async def nothing() -> None:
-    """The lease is held."""
-
-
-def pipeline(
-    raw: MemoryStore, processed: MemoryStore, tools: Tools, scratch: Scratch, profiles: Mapping[str, Profile]
-) -> Pipeline:
-    media = MediaTools(
-        runner=unconfined(), pairs=(tools.pair,), max_pixels=LIMITS.max_pixels, job_timeout_s=100, stall_timeout_s=30
-    )
-    return Pipeline(
-        raw=raw, processed=processed, tools=media, scratch=scratch, limits=LIMITS, max_upload_bytes=1 << 30,
-        metrics=Metrics(CollectorRegistry()), profiles=profiles,
-    )  # fmt: skip
-
-
-async def process(
-    raw: MemoryStore, processed: MemoryStore, tools: Tools, version: ObjectVersion, work: Path, profile: Profile | None = None
-) -> Manifest:
-    now = datetime.now(UTC)
-    made_by = profile or builtin_profile(PROFILE)
-    file = File(FILE_ID, "ann", "a.mp4", "raw", version.key, made_by.name, Status.PROCESSING, now, now)
-    async with open_scratch(work) as scratch:
-        jobs = pipeline(raw, processed, tools, scratch, {made_by.name: made_by})
-        return await jobs.run(Job(file, version, "run1", nothing), Progress(), JobFigures())
 
 
 @pytest.mark.parametrize("name", ["long-film.mp4", "long-film.mkv", "long-film.ts"])

@@ -132,3 +132,8 @@ async def test_a_transport_stream_declares_no_length_so_a_part_of_it_is_all_of_i
     verified = await judged(truncated("steady.ts", share), "copy", tmp_path)
     assert not verified.verdict.damaged
     assert verified.probed["copy"].duration_s == pytest.approx(seconds, abs=0.2)
+
+
+async def test_this_ffmpeg_passes_its_own_test(tmp_path: Path) -> None:
+    await tools().check_themselves(cwd=tmp_path)
+    assert names_in(tmp_path) == []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from vproc.core.files import File, FileError, ObjectVersion, Outcome, Status
 from vproc.core.leases import AttemptFigures, ClaimRequest, ClaimState, Completion, Lease, NewFile
@@ -19,6 +19,7 @@ FIGURES = AttemptFigures(
     {"download": 1.5, "encode": 20.0}, bytes_in=1_000, bytes_out=6_000_000_000, cpu_s=38.25, peak_memory_bytes=5_000_000_000,
     s3_requests=41, sqs_requests=3, speed=1.5,
 )  # fmt: skip
+SOURCE = ObjectVersion("raw", "videos/ann/a.mp4", "etag-1", 6_000_000_001, "v1")
 HOOK = "https://hooks.example/vproc"
 CORRUPT = FileError(ErrorCode.CORRUPT_MEDIA, "the index is damaged", retryable=False)
 CRASHED = FileError(ErrorCode.ENCODER_FAILED, "ffmpeg exited with 1", retryable=True)
@@ -62,7 +63,7 @@ def claim_request(file_id: UUID, **changes: Any) -> ClaimRequest:
 
 def completion(run_id: str, **changes: Any) -> Completion:
     """What a manifest says."""
-    values: dict[str, Any] = {"original_codec": "hevc", "target_codec": "h264", "delete_raw": True}
+    values: dict[str, Any] = {"source": SOURCE, "original_codec": "hevc", "target_codec": "h264", "delete_raw": True}
     return Completion(run_id=run_id, **values | changes)
 
 
@@ -134,6 +135,13 @@ class Given:
         leases = update(files).where(files.c.lease_token.is_not(None)).values(lease_expires_at=0.0)
         async with self.catalog._database.write() as connection:
             await connection.execute(leases)
+
+    async def forget(self, file_id: UUID) -> None:
+        """Somebody lost its rows."""
+        async with self.catalog._database.write() as connection:
+            for table in reversed(metadata.sorted_tables):
+                if "file_id" in table.c:
+                    await connection.execute(delete(table).where(table.c.file_id == file_id))
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in a table, as it is stored, in no order."""

@@ -1,18 +1,24 @@
 """A proxy before the embedded AWS that does to chosen requests what networks and services do to them.
 
-It knows S3's and SQS's operations by name, counts them, and forwards what nobody asked it to break.
+It knows S3's and SQS's operations by name, counts them, and forwards what nobody asked it to break. Presigned requests are
+refused as S3 would refuse them, which the AWS behind does not: `tests.support.sigv4`.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 from aiohttp import web
+
+from tests.support.sigv4 import RefusedError, Request, is_presigned, verify
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
 _S3 = {
@@ -64,12 +70,22 @@ def operation_of(request: web.Request) -> str:
 
 @dataclass
 class FaultProxy:
-    """``url`` stands for the AWS behind it. ``calls`` counts what came, broken or not."""
+    """``url`` stands for the AWS behind it. ``calls`` counts what came, broken or not.
+
+    ``always`` answers an operation instead of the AWS behind; ``weather`` gives each request a fault or none; ``down`` befalls
+    all. ``secrets``: by access key; ``clock`` tells whether a presigned address still lives.
+    """
 
     upstream: str
     url: str = ""
     calls: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=lambda: {"test": "test"})
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    refused: list[str] = field(default_factory=list)
+    down: Verb | None = None
+    weather: Callable[[str], Verb | None] = field(default=lambda _: None)
+    always: dict[str, Verb] = field(default_factory=dict)
     _faults: dict[str, list[Verb]] = field(default_factory=dict)
     _nth: tuple[int, Verb] | None = None
     _session: aiohttp.ClientSession | None = None
@@ -86,7 +102,7 @@ class FaultProxy:
     def heal(self) -> None:
         """Break nothing more."""
         self._faults.clear()
-        self._nth = None
+        self._nth = self.down = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
@@ -94,10 +110,20 @@ class FaultProxy:
         self.calls[name] += 1
         self.names.append(name)
         asked = Asked(name, request, await request.read())
+        if self.down is not None:
+            return await self.down(self, asked)
+        if is_presigned(request.raw_path):
+            try:
+                verify(Request(request.method, request.raw_path, request.headers), secrets=self.secrets, now=self.clock())
+            except RefusedError as error:
+                self.refused.append(str(error))
+                return await status(HTTPStatus.FORBIDDEN, error.code)(self, asked)
         if self._nth is not None and len(self.names) == self._nth[0]:
             return await self._nth[1](self, asked)
         if faults := self._faults.get(name):
             return await faults.pop(0)(self, asked)
+        if verb := self.weather(name) or self.always.get(name):
+            return await verb(self, asked)
         return answered(asked, await self.forward(asked))
 
     async def forward(self, asked: Asked) -> Answer:
@@ -108,6 +134,23 @@ class FaultProxy:
         url = aiohttp.client.URL(f"{self.upstream}{request.raw_path}", encoded=True)
         async with self._session.request(request.method, url, headers=headers, data=asked.body, allow_redirects=False) as got:
             return Answer(got.status, dict(got.headers), await got.read())
+
+    async def sqs(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """An action of the SQS behind, asked by the proxy itself."""
+        assert self._session is not None
+        headers = {
+            "X-Amz-Target": f"AmazonSQS.{action}",
+            "Content-Type": "application/x-amz-json-1.0",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, SignedHeaders=a, Signature=b",
+        }
+        async with self._session.post(f"{self.upstream}/", data=json.dumps(body), headers=headers) as got:
+            told: dict[str, Any] = json.loads(await got.read() or b"{}")
+            return told
+
+    def queue_url(self, arn: str) -> str:
+        """The address of a queue of the AWS behind."""
+        *_, account, name = arn.split(":")
+        return f"{self.upstream}/{account}/{name}"
 
 
 def answered(asked: Asked, answer: Answer) -> web.Response:

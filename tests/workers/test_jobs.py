@@ -165,6 +165,19 @@ async def test_a_commit_without_its_end_is_finished_and_never_encoded_again(tmp_
         assert world.raw.keys == []
 
 
+async def test_an_upload_that_took_the_originals_place_after_the_commit_is_dropped(tmp_path: Path) -> None:
+    """The file is what was processed, and says so; the other version was never anybody's."""
+    async with open_world(tmp_path) as world:
+        first = world.raw.upload(KEY, b"x")
+        await dies_after_its_commit(world)
+        world.raw.upload(KEY, b"another")
+        await world.handle_next()
+        file = await world.file()
+        assert (file.status, file.etag, file.size_bytes) == (Status.COMPLETED, first.etag, 1)
+        assert world.raw.keys == []
+        assert world.count("vproc_late_uploads_total") == 1
+
+
 async def test_a_commit_is_proved_before_it_is_built_upon(tmp_path: Path) -> None:
     """What an earlier run committed is damaged by now: no completion, and the raw stays."""
     async with open_world(tmp_path) as world:

@@ -255,6 +255,34 @@ async def test_an_encode_that_does_not_end_well_is_what_its_end_stands_for(
 
 
 @pytest.mark.parametrize(
+    ("ffmpeg", "ffprobe", "words"),
+    [
+        (
+            result(127, "error while loading shared libraries"),
+            described(PICTURE),
+            "does not encode its own test picture .error while",
+        ),
+        (result(-11), described(PICTURE), "does not encode"),
+        (result(0, stopped=StopReason.WALL), described(PICTURE), "does not encode"),
+        (result(), result(127, "error while loading shared libraries"), "does not read a test picture"),
+        (result(), UnavailableError("Exec format error"), "does not read a test picture"),
+    ],
+)
+async def test_a_build_that_cannot_do_what_is_surely_in_order_is_broken(
+    ffmpeg: ProcessResult, ffprobe: ProcessResult | Exception, words: str, tmp_path: Path
+) -> None:
+    runner = PlayedRunner([(("lavfi",), ffmpeg), (("/bin/ffprobe",), ffprobe)])
+    with pytest.raises(UnavailableError, match=words):
+        await tools(runner).check_themselves(cwd=tmp_path)
+
+
+async def test_a_build_that_works_is_not_broken(tmp_path: Path) -> None:
+    runner = PlayedRunner([(("lavfi",), result()), (("/bin/ffprobe",), described(PICTURE, SOUND))])
+    await tools(runner).check_themselves(cwd=tmp_path)
+    assert [call.argv[0] for call in runner.calls] == ["/bin/ffmpeg", "/bin/ffprobe"]
+
+
+@pytest.mark.parametrize(
     ("end", "kind", "code"),
     [
         (result(1, "Invalid data found when processing input"), TransientError, "output_invalid"),

@@ -85,6 +85,9 @@ class StubTools(MediaTools):
         await self._step("probe")
         return self.info
 
+    async def check_themselves(self, *, cwd: Path) -> None:
+        await self._step("self_test")
+
     async def encode(
         self, plan: Plan, *, source_bytes: int, cwd: Path, on_progress: Callable[[float], None], feed: Feed | None = None
     ) -> Encoded:
@@ -558,6 +561,27 @@ async def test_an_error_in_a_tool_leaves_nothing_behind(bench: Bench, stage: str
     await bench.check_ends_with(ErrorCode.ENCODER_FAILED, EncoderError)
     assert bench.processed.keys == []
     assert stage in bench.figures.seconds
+
+
+@pytest.mark.parametrize("code", [ErrorCode.ENCODER_FAILED, ErrorCode.OUT_OF_MEMORY, ErrorCode.CORRUPT_MEDIA])
+async def test_a_broken_ffmpeg_is_the_machines_fault_whatever_it_says_of_the_file(bench: Bench, code: ErrorCode) -> None:
+    async def blame() -> None:
+        raise (RejectedError if code is ErrorCode.CORRUPT_MEDIA else EncoderError)(code, "SIGSEGV")
+
+    async def broken() -> None:
+        raise UnavailableError("ffmpeg is broken")
+
+    bench.tools.steps |= {"encode": blame, "self_test": broken}
+    await bench.check_ends_with(ErrorCode.DEPENDENCY_UNAVAILABLE, UnavailableError, "ffmpeg is broken")
+
+
+async def test_what_does_not_blame_the_file_asks_ffmpeg_nothing(bench: Bench) -> None:
+    async def away() -> None:
+        raise UnavailableError("no room")
+
+    bench.tools.steps["encode"] = away
+    await bench.check_ends_with(ErrorCode.DEPENDENCY_UNAVAILABLE, UnavailableError)
+    assert bench.tools.calls["self_test"] == 0
 
 
 @pytest.mark.parametrize("stage", ["download", "probe", "encode", "verify", "put_file", "confirm"])

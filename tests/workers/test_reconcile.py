@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog import FIGURES
-from tests.support.world import FILE_ID, KEY, World, open_world
+from tests.support.world import FILE_ID, KEY, World, direct_job, open_world
+from vproc.core.dead_letters import CODE_ATTRIBUTE, DeadLetter
 from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import file_id_of_object, manifest_key
 from vproc.db.catalog import SqlCatalog, open_catalog
@@ -23,6 +24,20 @@ LATER = EVENT_GRACE * 2
 
 
 @dataclass(slots=True)
+class Letters:
+    """The dead-letter queue."""
+
+    letters: list[DeadLetter]
+    refused: TransientError | None = None
+
+    @asynccontextmanager
+    async def held(self, *, most: int | None = None) -> AsyncIterator[list[DeadLetter]]:
+        if self.refused is not None:
+            raise self.refused
+        yield self.letters[:most]
+
+
+@dataclass(slots=True)
 class Pass:
     """One pass, and what it told."""
 
@@ -30,6 +45,7 @@ class Pass:
     after: timedelta = LATER
     dry_run: bool = False
     delete_raw: bool = True
+    letters: Letters | None = None
     told: list[Repaired] = field(default_factory=list)
     failures: int = 0
 
@@ -38,7 +54,7 @@ class Pass:
         world = self.world
         reconciler = Reconciler(
             catalog=catalog or world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
-            delete_raw=self.delete_raw, tell=self.told.append, dry_run=self.dry_run,
+            delete_raw=self.delete_raw, tell=self.told.append, letters=self.letters, dry_run=self.dry_run,
             clock=lambda: datetime.now(UTC) + self.after,
         )  # fmt: skip
         await reconciler.run()
@@ -311,3 +327,64 @@ async def test_another_fault_holds_up_no_other_file(tmp_path: Path) -> None:
         made = Pass(world)
         assert await made() == [Repair.ANNOUNCED]
         assert (made.failures, made.told[0].subject) == (1, "dropped/b.mp4")
+
+
+# --- dead letters -----------------------------------------------------------------------------------------------------
+
+
+def moved(body: str, **attributes: str) -> DeadLetter:
+    """A letter; without attributes it is one that SQS itself moved."""
+    return DeadLetter("letter-1", "r-1", body, attributes=attributes)
+
+
+async def waiting(world: World) -> None:
+    """An announced file whose original stands, and whose message is gone."""
+    forget_events(world)
+    version = world.raw.upload(KEY, b"x")
+    lease = await world.given.leased(FILE_ID, version=version)
+    await world.catalog.release(lease, Outcome.RETRIED, FIGURES, error=None, count_attempt=True)
+
+
+@pytest.mark.parametrize("body", [direct_job(), direct_job(file_id=str(FILE_ID))])
+async def test_a_file_whose_message_sqs_moved_is_failed_and_not_announced(tmp_path: Path, body: str) -> None:
+    async with open_world(tmp_path) as world:
+        await waiting(world)
+        one = Pass(world, letters=Letters([moved("no message"), moved(body)]))
+        assert await one() == [Repair.MARKED]
+        file = await world.file()
+        assert file.error is not None
+        assert (file.status, file.error.code, file.error.retryable) == (Status.FAILED, ErrorCode.INTERNAL, True)
+        assert "received too often" in file.error.detail
+        assert world.queue.bodies == []
+        assert world.count("vproc_janitor_actions_total", action="file_marked_dead") == 1
+        assert await Pass(world, letters=Letters([moved(body)]))() == [], "once"
+
+
+async def test_a_letter_with_a_reason_was_told_of_already(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await waiting(world)
+        letters = Letters([moved(direct_job(), **{CODE_ATTRIBUTE: "stalled"})])
+        assert await Pass(world, letters=letters)() == [Repair.ANNOUNCED]
+
+
+async def test_a_file_that_somebody_works_on_is_not_marked(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        forget_events(world)
+        await world.given.leased(FILE_ID, version=world.raw.upload(KEY, b"x"))
+        assert Repair.MARKED not in await Pass(world, letters=Letters([moved(direct_job())]))()
+        assert (await world.file()).status is Status.PROCESSING
+
+
+async def test_a_dry_run_marks_nothing(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await waiting(world)
+        assert Repair.MARKED in await Pass(world, dry_run=True, letters=Letters([moved(direct_job())]))()
+        assert (await world.file()).status is Status.UPLOADED
+
+
+async def test_letters_that_may_not_be_read_hold_up_nothing_else(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await waiting(world)
+        one = Pass(world, letters=Letters([], TransientError(ErrorCode.INTERNAL, "AccessDenied")))
+        assert await one() == [Repair.ANNOUNCED]
+        assert one.failures == 1

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import anyio
@@ -127,6 +129,17 @@ def test_an_attempt_that_got_through_makes_the_level_partial() -> None:
     report = SandboxReport(SandboxMode.AUTO, Confinement(frozenset(Layer), landlock_abi=4), escapes=escapes)
     assert (report.level, report.allowed) == ("partial", ("af_inet",))
     assert report.describe().endswith("1 of 2 escapes refused; allowed: af_inet")
+
+
+def test_the_memory_of_the_daemon_is_its_own() -> None:
+    """Another process of the same user may not even list what it has open; asked in a process of its own."""
+    program = (
+        "import ctypes, os, time\nfrom vproc.workers.sandbox import keep_memory_private\n"
+        "dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\n"
+        "print(dumpable(), end=' ')\nkeep_memory_private()\nprint(dumpable())"
+    )
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert told.stdout == "1 0\n"
 
 
 def test_the_graphics_cards_that_encode_are_their_render_nodes(tmp_path: Path) -> None:

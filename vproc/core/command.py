@@ -115,6 +115,16 @@ def make_plan(
     )
 
 
+def self_test_argv(ffmpeg: str, out: Path) -> tuple[str, ...]:
+    """An encode of ffmpeg's own test picture and tone with what every job takes of it. A build that cannot do that is broken,
+    whatever it says of a file."""
+    return (
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
+        "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=5:duration=0.4", "-f", "lavfi", "-i", "sine=duration=0.4",
+        "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "mp4", file_url(out),
+    )  # fmt: skip
+
+
 def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[str, ...]:
     """One cheap run that decodes the key frames of every video and the sound of the first output that has one; empty where
     no output is video or sound.

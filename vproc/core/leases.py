@@ -98,9 +98,11 @@ class AttemptFigures:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a committed manifest says of its file. ``run_id`` is the winning run, which may be another attempt's."""
+    """What a committed manifest says of its file. ``run_id`` is the winning run, which may be another attempt's; ``source`` the
+    version that this run processed, which need not be the one that stands under the key by now."""
 
     run_id: str
+    source: ObjectVersion
     original_codec: str | None
     target_codec: str | None
     delete_raw: bool

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vproc.core.files import ObjectVersion
 from vproc.errors import ErrorCode, TransientError
 
 MANIFEST_VERSION = 1
@@ -156,6 +157,12 @@ class Manifest(_Model):
             return cls.model_validate_json(body)
         except ValidationError as error:
             raise TransientError(ErrorCode.OUTPUT_INVALID, f"manifest.json cannot be read: {error.errors()[0]['msg']}") from error
+
+
+def source_version(manifest: Manifest) -> ObjectVersion:
+    """The object version that was processed."""
+    source = manifest.source
+    return ObjectVersion(source.bucket, source.key, source.etag, source.bytes, source.version_id)
 
 
 def base64_of_hex(digest: str) -> str:

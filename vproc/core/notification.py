@@ -56,8 +56,13 @@ class _DirectJob(BaseModel):
 
 def named_objects(body: str) -> tuple[str, ...]:
     """``bucket/key`` of each object that a message names, whosever it is; none where it cannot be read."""
+    return tuple(f"{work.bucket}/{work.key}" for work in work_in(body))
+
+
+def work_in(body: str) -> tuple[Work, ...]:
+    """What a message asks for, of whatever bucket; nothing where it cannot be read."""
     try:
-        return tuple(f"{work.bucket}/{work.key}" for work in parse_message(body, raw_bucket=None).work)
+        return parse_message(body, raw_bucket=None).work
     except InvalidMessageError:
         return ()
 

@@ -26,6 +26,7 @@ from vproc.db.rows import (
     NO_LEASE,
     close_attempt,
     close_dead_holder,
+    completed_values,
     error_values,
     file_from,
     insert_absent,
@@ -78,11 +79,7 @@ class LeaseMethods:
                 connection, lease.file_id, lease.run_id, now=now, outcome=Outcome.COMPLETED, figures=figures
             )
             values = {
-                "status": Status.COMPLETED,
-                "progress": 1.0,
-                "run_id": completion.run_id,
-                "original_codec": completion.original_codec,
-                "target_codec": completion.target_codec,
+                **completed_values(completion),
                 "processing_time_s": now - attempt["started_at"],
                 "completed_at": now,
                 "raw_state": RawState.DELETE_PENDING if completion.delete_raw else RawState.KEPT,

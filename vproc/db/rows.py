@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vproc.core.files import Attempt, File, FileError, Outcome, RawState, Stage, Status
-from vproc.core.leases import AttemptFigures, NewFile
+from vproc.core.leases import AttemptFigures, Completion, NewFile
 from vproc.db.clock import instant
 from vproc.db.tables import files, transactions
 from vproc.errors import ErrorCode
@@ -52,6 +52,20 @@ def new_values(new: NewFile) -> dict[str, Any]:
         "metadata": dict(new.metadata),
         "callback_url": new.callback_url,
         "upload_expires_at": new.upload_expires_at and new.upload_expires_at.timestamp(),
+    }
+
+
+def completed_values(completion: Completion) -> dict[str, Any]:
+    """The columns of a completed file that its manifest tells."""
+    return {
+        "status": Status.COMPLETED,
+        "progress": 1.0,
+        "etag": completion.source.etag,
+        "version_id": completion.source.version_id,
+        "size_bytes": completion.source.size_bytes,
+        "run_id": completion.run_id,
+        "original_codec": completion.original_codec,
+        "target_codec": completion.target_codec,
     }
 
 

@@ -10,13 +10,24 @@ from uuid import UUID
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vproc.core.files import TERMINAL, File, ObjectVersion, RawState, Status
+from vproc.core.files import TERMINAL, File, RawState, Status
 from vproc.core.leases import Completion, NewFile, OrphanRun
 from vproc.db.changes import ChangeHub
 from vproc.db.clock import DatabaseNow, database_time
 from vproc.db.engine import Database
 from vproc.db.outbox import announce
-from vproc.db.rows import NO_ERROR, NO_LEASE, close_dead_holder, file_from, insert_absent, lease_stands, locked, new_values, put
+from vproc.db.rows import (
+    NO_ERROR,
+    NO_LEASE,
+    close_dead_holder,
+    completed_values,
+    file_from,
+    insert_absent,
+    lease_stands,
+    locked,
+    new_values,
+    put,
+)
 from vproc.db.tables import files, transactions
 
 _EXPIRE_AT_MOST = 1000
@@ -34,13 +45,14 @@ class SweepMethods:
             await connection.execute(update(files).where(files.c.file_id == file_id).values(raw_state=RawState.DELETED))
         self._hub.tell(file_id)
 
-    async def pending_raw_deletes(self, *, limit: int) -> tuple[File, ...]:
-        """Completed files whose raw still stands although it should not, longest waiting first."""
+    async def pending_raw_deletes(self, *, limit: int, skip: int = 0) -> tuple[File, ...]:
+        """Completed files whose raw still stands although it should not, longest waiting first, but for the first ``skip``."""
         statement = (
             select(files)
             .where(files.c.raw_state == RawState.DELETE_PENDING, files.c.status == Status.COMPLETED, files.c.deleted_at.is_(None))
             .order_by(files.c.completed_at, files.c.file_id)
             .limit(limit)
+            .offset(skip)
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(statement)).mappings().all()
@@ -68,22 +80,9 @@ class SweepMethods:
             self._hub.tell(file.file_id)
         return len(expired)
 
-    async def restore(
-        self, new: NewFile, version: ObjectVersion, completion: Completion, *, completed_at: datetime, raw_state: RawState
-    ) -> bool:
+    async def restore(self, new: NewFile, completion: Completion, *, completed_at: datetime, raw_state: RawState) -> bool:
         """``completed`` as the manifest tells, for a file that is not here or that stands here unfinished with nobody on it."""
-        values: dict[str, Any] = {
-            "status": Status.COMPLETED,
-            "progress": 1.0,
-            "etag": version.etag,
-            "version_id": version.version_id,
-            "size_bytes": version.size_bytes,
-            "run_id": completion.run_id,
-            "original_codec": completion.original_codec,
-            "target_codec": completion.target_codec,
-            "completed_at": completed_at.timestamp(),
-            "raw_state": raw_state,
-        }
+        values = {**completed_values(completion), "completed_at": completed_at.timestamp(), "raw_state": raw_state}
         async with self._database.write() as connection:
             statement = insert_absent(connection, files).values(**{**new_values(new), **values})
             inserted = (await connection.execute(statement.returning(files.c.file_id))).one_or_none() is not None

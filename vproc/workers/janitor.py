@@ -77,21 +77,27 @@ class Janitor:
 
     async def sweep(self) -> None:
         """One round. What cannot be done to one file is tried again at the next, and holds up no other."""
-        for file in await self._catalog.pending_raw_deletes(limit=BATCH):
-            await self._tried("raw_delete", self._delete_raw(file), file_id=str(file.file_id))
+        left = 0
+        while waiting := await self._catalog.pending_raw_deletes(limit=BATCH, skip=left):
+            # All of them: were it the oldest only, a hundred that may not be deleted would keep the rest for ever.
+            for file in waiting:
+                left += not await self._tried("raw_delete", self._delete_raw(file), file_id=str(file.file_id))
         if expired := await self._catalog.expire_pending(grace_s=PENDING_GRACE_S):
             self._done("pending_expired", expired, files=expired)
         for run in await self._catalog.orphan_runs(limit=BATCH):
             await self._tried("run_sweep", self._sweep_run(run), file_id=str(run.file_id), run_id=run.run_id)
 
-    async def _tried(self, step: str, act: Awaitable[None], **fields: object) -> None:
-        """Do it, or say why not: nothing that the janitor meets may end the daemon."""
+    async def _tried(self, step: str, act: Awaitable[None], **fields: object) -> bool:
+        """Do it, or say why not: nothing that the janitor meets may end the daemon. Whether it was done."""
         try:
             await act
         except TransientError as error:
             log.warning("sweep_postponed", step=step, error=error.detail, **fields)
+            return False
         except Exception:
             log.exception("sweep_crashed", step=step, **fields)
+            return False
+        return True
 
     async def _delete_raw(self, file: File) -> None:
         if file.etag is None:
@@ -119,8 +125,10 @@ class Janitor:
         if self._clock() < self._reconcile_at:
             return
         self._reconcile_at = self._clock() + RECONCILE_EVERY_S
-        await self._reconciler.announce_forgotten()
-        await self._reconciler.abort_uploads()
+        # One after the other: a role that may not look at the dead letters still finds forgotten originals.
+        await self._tried("mark_dead", self._reconciler.mark_dead())
+        await self._tried("announce", self._reconciler.announce_forgotten())
+        await self._tried("abort_uploads", self._reconciler.abort_uploads())
 
     async def _observe_depth(self) -> None:
         """The queue's gauges: seldom, since each reading is a paid request."""

@@ -21,7 +21,7 @@ from vproc.core.dead_letters import CODE_ATTRIBUTE
 from vproc.core.files import DEFAULT_OWNER, File, FileError, ObjectVersion, Outcome, RawState, Stage, Status
 from vproc.core.keys import file_id_in_key, file_id_of_object, manifest_key, owner_in_key
 from vproc.core.leases import Claim, ClaimRequest, ClaimState, Completion, Lease, NewFile
-from vproc.core.manifest import Manifest
+from vproc.core.manifest import Manifest, source_version
 from vproc.core.notification import Work, parse_message
 from vproc.core.policy import Decision, Settle, decide
 from vproc.errors import (
@@ -204,7 +204,8 @@ class Jobs:
         try:
             job = Job(file, version, lease.run_id, partial(keeper.confirm, lease, progress))
             manifest = await self._run_held(job, lease, keeper, progress, figures)
-            await self._complete(lease, manifest, version, figures, file)
+            await self._complete(lease, manifest, figures, file)
+            await self._drop_replaced(file, manifest, version)
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(HAND_BACK_WITHIN_S, shield=True):
                 await self._release(lease, Outcome.DRAINED, figures, error=None, count_attempt=False)
@@ -239,10 +240,16 @@ class Jobs:
             raise RejectedError(ErrorCode.TIMEOUT, f"it took longer than {self._rules.job_timeout_s:g} s in all")
         return manifest
 
-    async def _complete(self, lease: Lease, manifest: Manifest, version: ObjectVersion, figures: JobFigures, file: File) -> None:
-        """The order of the end. From here on a drain waits, for a moment."""
+    async def _complete(self, lease: Lease, manifest: Manifest, figures: JobFigures, file: File) -> None:
+        """The order of the end. From here on a drain waits, for a moment.
+
+        The version that was processed is deleted, and that is the manifest's: an earlier run may have committed it before another
+        upload took its place.
+        """
+        source = source_version(manifest)
         completion = Completion(
             run_id=manifest.run_id,
+            source=source,
             original_codec=manifest.source.codec,
             target_codec=manifest.target_codec,
             delete_raw=self._rules.delete_raw,
@@ -251,10 +258,19 @@ class Jobs:
             with figures.stage(Stage.FINISH), anyio.fail_after(FINISH_WITHIN_S, shield=True):
                 await self._catalog.complete(lease, completion, figures.values())
                 if self._rules.delete_raw:
-                    await self.delete_raw(file.file_id, version)
+                    await self.delete_raw(file.file_id, source)
         except TimeoutError:
             raise UnavailableError(f"the catalog did not answer within {FINISH_WITHIN_S:g} s") from None
         self._metrics.media_seconds.labels(file.profile).inc(manifest.source.duration_s or 0)
+
+    async def _drop_replaced(self, file: File, manifest: Manifest, version: ObjectVersion) -> None:
+        """An upload that took the original's place once that was committed is as late as one after the end."""
+        if version.identity == source_version(manifest).identity or file_id_in_key(file.key) != file.file_id:
+            return
+        try:
+            await self._late_upload(version)
+        except TransientError as error:
+            log.warning("late_upload_left", key=version.key, error=error.detail)
 
     async def delete_raw(self, file_id: UUID, version: ObjectVersion) -> None:
         """Delete the raw version of a completed file. A store that refuses is no failure of the job: the janitor goes on."""
@@ -328,8 +344,7 @@ class Jobs:
         body = await self._processed.get(manifest_key(found)) if found else None
         if body is None:
             return None
-        source = Manifest.from_json(body).source
-        return ObjectVersion(source.bucket, source.key, source.etag, source.bytes, source.version_id)
+        return source_version(Manifest.from_json(body))
 
     async def _missing(self, work: Work, file_id: UUID | None) -> Settlement:
         """The object does not stand, and was never processed: said on the file, and acknowledged."""

@@ -4,7 +4,8 @@ is decided in `core`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,9 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from vproc.core.command import decode_check_argv
+from vproc.core.command import decode_check_argv, self_test_argv
 from vproc.core.container import Container
-from vproc.core.exits import encoder_failure
+from vproc.core.exits import encoder_failure, last_words
 from vproc.core.hardware import drives_hardware
 from vproc.core.look import holds_packets, packet_argv, pictures_argv, wants_pictures, with_pictures, without_streams
 from vproc.core.media import MediaInfo
@@ -24,7 +25,7 @@ from vproc.core.plan import OutputKind, Plan, PlannedFile, PlannedOutput
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
 from vproc.core.progress import ProgressParser
 from vproc.core.verify import Verdict, check_decode, check_end, check_extent, check_output, check_picture
-from vproc.errors import ErrorCode, JobError, RejectedError, TransientError
+from vproc.errors import ErrorCode, JobError, RejectedError, TransientError, UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, Runner
 from vproc.settings import GIB
 from vproc.tasks import task_group
@@ -38,6 +39,12 @@ _ENCODE_CORES = 64
 """Processor time is bounded by wall time on so many cores: a bound for a runaway, not a budget."""
 _SLACK_BYTES = GIB // 4
 _PROBES_AT_ONCE = 4
+_BLAMES_THE_FILE = frozenset(
+    {ErrorCode.CORRUPT_MEDIA, ErrorCode.ENCODER_FAILED, ErrorCode.OUT_OF_MEMORY, ErrorCode.OUTPUT_INVALID}
+)
+_SELF_TEST_LIMITS = ProcessLimits(
+    wall_s=30, cpu_s=20, memory_bytes=4 * GIB, output_bytes=16 * 1024 * 1024, directory_bytes=1 << 62
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -116,6 +123,30 @@ class MediaTools:
             job_timeout_s=self._job_timeout_s,
             stall_timeout_s=self._stall_timeout_s,
         )
+
+    @asynccontextmanager
+    async def fair_to_files(self, cwd: Path) -> AsyncIterator[None]:
+        """Before an error in the block blames a file, ffmpeg has to show that it works: a broken build would fail all of them."""
+        try:
+            yield
+        except JobError as error:
+            if error.code in _BLAMES_THE_FILE:
+                await self.check_themselves(cwd=cwd)
+            raise
+
+    async def check_themselves(self, *, cwd: Path) -> None:
+        """Raise `UnavailableError` where ffmpeg does not encode, or ffprobe not read, what is surely in order."""
+        path = cwd / "self-test.mp4"
+        try:
+            result = await self._runner.run(self_test_argv(self.ffmpeg, path), cwd=cwd, limits=_SELF_TEST_LIMITS)
+            if result.stopped is not None or result.returncode != 0:
+                raise _broken(self.ffmpeg, f"does not encode its own test picture ({last_words(result.stderr)})")
+            try:
+                await self.probe(path, Container.MOV, cwd=cwd)
+            except JobError as error:
+                raise _broken(self._pairs[0].ffprobe, f"does not read a test picture ({error.detail})") from error
+        finally:
+            await anyio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
 
     async def examine(self, source: Path, container: Container, *, cwd: Path, whole: bool = True) -> MediaInfo:
         """What a source holds: `probe`, and second looks where that leaves something open. Of one that is not ``whole`` nobody
@@ -264,6 +295,10 @@ class MediaTools:
             check_picture(output, await anyio.to_thread.run_sync(_head, path))
         if not output.path.exists():
             raise TransientError(ErrorCode.OUTPUT_INVALID, f"the output {output.rendition} was not written")
+
+
+def _broken(program: str, reason: str) -> UnavailableError:
+    return UnavailableError(f"{program} {reason}: it is broken, and no file is blamed for that")
 
 
 def _failure(result: ProcessResult) -> JobError | None:

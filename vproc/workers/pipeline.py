@@ -131,7 +131,7 @@ class Pipeline:
         profile = get_profile(job.file.profile, self._profiles)
         self._check_size(job.version)
         await self._scratch.require(job.version.size_bytes + _SPARE_BYTES)
-        async with self._scratch.directory(job.run_id) as directory, task_group() as tasks:
+        async with self._scratch.directory(job.run_id) as directory, self._tools.fair_to_files(directory), task_group() as tasks:
             source = self._source(job, directory / "source", progress, figures)
             tasks.start_soon(self._download, source, figures)
             layout, info = await self._look(source, directory, progress, figures)

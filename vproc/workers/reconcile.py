@@ -16,12 +16,14 @@ from uuid import UUID
 
 import structlog
 
-from vproc.core.files import DEFAULT_OWNER, File, ObjectVersion, RawState, Status
+from vproc.core.dead_letters import DeadLetter
+from vproc.core.files import DEFAULT_OWNER, File, FileError, RawState, Status
 from vproc.core.keys import MANIFEST_NAME, file_id_in_key, manifest_key, owner_in_key, run_prefix
 from vproc.core.leases import Completion, NewFile
-from vproc.core.manifest import Manifest
-from vproc.errors import TransientError, UnavailableError
-from vproc.ports import Catalog, ObjectStore, Queue
+from vproc.core.manifest import Manifest, source_version
+from vproc.core.notification import Work, work_in
+from vproc.errors import ErrorCode, TransientError, UnavailableError
+from vproc.ports import Catalog, DeadLetters, ObjectStore, Queue
 from vproc.telemetry import Metrics
 
 EVENT_GRACE = timedelta(minutes=15)
@@ -30,6 +32,9 @@ BACKLOG_GRACE = timedelta(hours=6)
 """While the queue holds messages, any of them may be the one that seems to be missing: for so long it is waited for."""
 SWEEP_GRACE = timedelta(days=1)
 """Longer than a job takes: younger outputs and uploads in parts may be somebody's work."""
+
+MOST_LETTERS = 1000
+"""So many are looked at in one pass."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -41,6 +46,7 @@ class Repair(StrEnum):
     ANNOUNCED = "object_announced"
     SWEPT = "run_swept"
     ABORTED = "upload_aborted"
+    MARKED = "file_marked_dead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Reconciler:
         metrics: Metrics,
         delete_raw: bool,
         tell: Callable[[Repaired], None],
+        letters: DeadLetters | None = None,
         dry_run: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -85,6 +92,7 @@ class Reconciler:
         self._metrics = metrics
         self._delete_raw = delete_raw
         self._tell = tell
+        self._letters = letters
         self._dry_run = dry_run
         self._clock = clock
 
@@ -92,6 +100,7 @@ class Reconciler:
         """All of it. Raises `UnavailableError` where a dependency is away; any other fault holds up no other file."""
         async for folder in self._folders():
             await self._tried(str(folder.file_id), self._mend_outputs(folder))
+        await self._tried("dead letters", self.mark_dead())
         await self.announce_forgotten()
         await self.abort_uploads()
 
@@ -152,13 +161,12 @@ class Reconciler:
             )
             return
         stands = await self._raw.head(source.key, version_id=source.version_id) if source.bucket == self._raw.bucket else None
-        version = ObjectVersion(source.bucket, source.key, source.etag, source.bytes, source.version_id)
+        version = source_version(manifest)
         left = stands is not None and stands.identity == version.identity
         raw_state = (RawState.DELETE_PENDING if self._delete_raw else RawState.KEPT) if left else RawState.DELETED
         if self._dry_run or await self._catalog.restore(
             _new_file(manifest),
-            version,
-            Completion(manifest.run_id, source.codec, manifest.target_codec, self._delete_raw),
+            Completion(manifest.run_id, version, source.codec, manifest.target_codec, self._delete_raw),
             completed_at=manifest.created_at,
             raw_state=raw_state,
         ):
@@ -177,8 +185,7 @@ class Reconciler:
                 await self._tried(key, self._mend_original(key, changed_at, patience))
 
     async def _mend_original(self, key: str, changed_at: datetime, patience: timedelta) -> None:
-        own = file_id_in_key(key)
-        file = await (self._catalog.get(own) if own else self._catalog.find_by_key(self._raw.bucket, key))
+        file = await self._file_of(Work(self._raw.bucket, key))
         if file is None:
             await self._announce({"bucket": self._raw.bucket, "key": key}, "no file is known of it")
             return
@@ -198,6 +205,33 @@ class Reconciler:
         if not self._dry_run:
             await self._queue.send(json.dumps(job))
         self._done(Repair.ANNOUNCED, job["key"], reason)
+
+    # --- dead letters ---------------------------------------------------------------------------------------------------
+
+    async def mark_dead(self) -> None:
+        """Fail the files of letters that SQS itself put aside, having delivered them too often: no worker tells of them."""
+        if self._letters is None:
+            return
+        async with self._letters.held(most=MOST_LETTERS) as letters:
+            for letter in letters:
+                if letter.code is None:
+                    await self._tried(letter.message_id, self._mark(letter))
+
+    async def _mark(self, letter: DeadLetter) -> None:
+        for work in work_in(letter.body):
+            file = await self._file_of(work)
+            if file is None or file.status.terminal:
+                continue
+            if not self._dry_run:
+                error = FileError(ErrorCode.INTERNAL, f"its message was {letter.detail}, and is a dead letter", retryable=True)
+                await self._catalog.fail_unclaimed(file.file_id, error)
+                file = await self._catalog.get(file.file_id)
+            if self._dry_run or (file is not None and file.status is Status.FAILED):
+                self._done(Repair.MARKED, str(work.file_id or work.key), f"SQS itself moved its message: {letter.message_id}")
+
+    async def _file_of(self, work: Work) -> File | None:
+        own = work.file_id or file_id_in_key(work.key)
+        return await (self._catalog.get(own) if own else self._catalog.find_by_key(work.bucket, work.key))
 
     # --- uploads in parts ---------------------------------------------------------------------------------------------
 

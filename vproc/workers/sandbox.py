@@ -26,6 +26,7 @@ from vproc.workers.confinement import Confinement, Layer, LayerRefusedError
 from vproc.workers.runners import LocalRunner
 from vproc.workers.seccomp import filter_for
 
+_PR_SET_DUMPABLE = 4
 _LANDLOCK_CREATE_RULESET = 444
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 _MIB = 1024**2
@@ -144,6 +145,12 @@ def landlock_abi() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), _LANDLOCK_CREATE_RULESET_VERSION)
     return max(0, int(version))
+
+
+def keep_memory_private() -> None:
+    """Let no other process of this user read the memory and the environment of this one, which hold its keys: neither a child
+    that got out, nor another service. No core is dumped from then on, and only root attaches a debugger."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *(ctypes.c_ulong(0) for _ in range(4)))
 
 
 def graphics_devices(root: Path = Path("/dev")) -> tuple[str, ...]:
