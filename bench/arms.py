@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +16,7 @@ import anyio.to_thread
 
 from bench.backend import LIMIT, PROCESSED
 from bench.commands import Ran, replayed, run_bare, run_timed
-from bench.daemon import Daemon, environment
+from bench.daemon import Daemon, environment, open_daemon
 from bench.goals import Figures
 from bench.jobs import JobRun, run_job, run_jobs
 from bench.peer import run_peer
@@ -50,8 +51,11 @@ class Commands:
 class Stand:
     """What arms work with: one daemon, its commands by the clip, and empty folders."""
 
-    def __init__(self, daemon: Daemon, clips: Clips, commands: Mapping[str, Commands], work: Path) -> None:
+    def __init__(
+        self, daemon: Daemon, clips: Clips, commands: Mapping[str, Commands], work: Path, settings: Mapping[str, str]
+    ) -> None:
         self.daemon = daemon
+        self.settings = settings
         self.clips = clips
         self.commands = commands
         self.store = f"{daemon.backend.environment['AWS_ENDPOINT_URL_S3']}/{PROCESSED}"
@@ -119,13 +123,14 @@ def bare(clip: str, *, times: int = 1) -> Arm:
 
 
 async def ten(stand: Stand) -> Figures:
-    """Ten jobs in the queue at once."""
-    await stand.limit(0)
+    """Ten jobs in the queue at once, before a daemon that is set for throughput: a job for each core."""
     folder = stand.folder()
     files = [folder / f"clip-{number}.mp4" for number in range(TEN)]
     for file in files:
         file.hardlink_to(stand.clips.short)
-    runs = await run_jobs(stand.daemon, "abr", files)
+    concurrency = str(len(os.sched_getaffinity(0)))
+    async with open_daemon(folder, {**stand.settings, "VPROC_CONCURRENCY": concurrency}) as daemon:
+        runs = await run_jobs(daemon, "abr", files)
     wall_s = max(run.completed_at for run in runs) - min(run.event_at for run in runs)
     return {"wall_s": wall_s, "cpu_s": sum(run.cpu_s for run in runs)}
 

@@ -65,7 +65,7 @@ async def measure_rounds(
         async with open_daemon(work, settings) as daemon:
             ffmpeg = await daemon.ffmpeg_version()
             times = cpu_times(daemon.pid, daemon.backend_pid)
-            stand = Stand(daemon, clips, commands, work)
+            stand = Stand(daemon, clips, commands, work, settings)
             for name in order:
                 measured[name] = await arms[name](stand)
                 click.echo(f"round {number} of {runs}: {name}: {measured[name]['wall_s']:.2f} s")

@@ -54,7 +54,7 @@ _ARM_TEXTS = {
     "peer-conforming": "shaka-streamer, conforming source, local files",
     "mp4": "profile `mp4`",
     "copy": "profile `copy`",
-    "ten": "vproc, ten jobs in the queue",
+    "ten": "vproc with a job for each core, ten jobs in the queue",
     "ten-bare": "ten bare runs of ffmpeg, one after another",
 }
 

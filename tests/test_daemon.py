@@ -26,7 +26,7 @@ from tests.support.children import names_in
 from vproc import daemon
 from vproc.core.hardware import Api
 from vproc.core.profile import Packaging, Profile, VideoCodec
-from vproc.daemon import ReadyInfo, default_slots, run
+from vproc.daemon import ReadyInfo, default_slots, run, threads_of_a_job
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
 from vproc.profiles import builtin_profiles
 from vproc.settings import Settings, load_settings
@@ -340,3 +340,14 @@ def test_a_job_at_a_time_for_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, slots in ((1, 1), (2, 1), (3, 1), (4, 2), (64, 32)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         assert default_slots() == slots
+
+
+@pytest.mark.parametrize(
+    ("cores", "concurrency", "threads"),
+    [(2, None, None), (2, 1, None), (2, 2, 1), (2, 8, 1), (8, 4, None), (8, 5, 1), (16, 9, 1), (16, 8, None)],
+)
+def test_more_jobs_than_usual_share_the_cores(
+    cores: int, concurrency: int | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert threads_of_a_job(concurrency) == threads

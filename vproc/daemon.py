@@ -278,6 +278,7 @@ async def _open_tools(
         max_pixels=settings.max_pixels,
         job_timeout_s=settings.job_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
+        threads=threads_of_a_job(settings.concurrency),
     )
     return tools, sandbox
 
@@ -336,6 +337,14 @@ def _sandbox_state(worker: _Worker | None) -> dict[str, bool | str]:
         return {}
     layers = {layer.value: layer in worker.sandbox.confinement.layers for layer in Layer}
     return {"level": worker.sandbox.level, **layers}
+
+
+def threads_of_a_job(concurrency: int | None) -> int | None:
+    """How many threads each encoder of a job has. Where more jobs run at a time than `default_slots`, each keeps to its share of
+    the cores: encoders that all take the whole machine wait for each other. None: they choose."""
+    if concurrency is None or concurrency <= default_slots():
+        return None
+    return max(1, len(os.sched_getaffinity(0)) // concurrency)
 
 
 def default_slots() -> int:

@@ -289,6 +289,10 @@ class Catalog(Protocol):
         """Completed files whose raw still stands although it should not, longest waiting first, but for the first ``skip``."""
         ...
 
+    async def abandoned(self, *, before: datetime, limit: int, skip: int = 0) -> tuple[File, ...]:
+        """Files that were uploaded and are not finished, that nobody holds, and that last changed before that time."""
+        ...
+
     async def expire_pending(self, *, grace_s: float) -> int:
         """``pending`` files whose address expired more than ``grace_s`` ago become ``expired``; how many."""
         ...

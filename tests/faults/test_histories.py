@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,13 +35,14 @@ from vproc.core.manifest import Manifest
 from vproc.db.catalog import open_catalog
 from vproc.errors import ConflictError, ErrorCode, NotFoundError, RejectedError, TransientError
 from vproc.workers.pipeline import Job
+from vproc.workers.reconcile import Reconciler
 
 CHAOS = bool(os.environ.get("VPROC_TEST_CHAOS"))
 """Long and random; else short, and the same every time."""
 
 IDS = tuple(UUID(int=number, version=4) for number in (1, 2))
 KEYS = (*(upload_key("default", file_id, "a.mp4") for file_id in IDS), "dropped/a b+c.mp4")
-MOST_DELIVERIES = 60
+MOST_DELIVERIES = 400
 Result = TypeVar("Result")
 
 
@@ -208,12 +210,9 @@ class Histories(RuleBasedStateMachine):
         """Nothing breaks any more, and all is worked off."""
         self._breaker.fault = None
         self.world.pipeline.steps.clear()
-        for _ in range(MOST_DELIVERIES):
-            await self._pass_time()
-            if not self.world.queue.bodies:
-                break
-            await self._delivered()
-        assert self.world.queue.bodies == []
+        await self._work_off()
+        await self._reconciler().run()  # days later
+        await self._work_off()
         await self.world.janitor.sweep()
         files = await self._files()
         for file in files:
@@ -226,6 +225,21 @@ class Histories(RuleBasedStateMachine):
                 # Only what was broken, given up or cancelled does not come to its outputs.
                 assert file.status is Status.CANCELLED or file.error is not None
         assert {version.key for version in self._versions} <= {file.key for file in files}
+
+    async def _work_off(self) -> None:
+        for _ in range(MOST_DELIVERIES):
+            await self._pass_time()
+            if not self.world.queue.bodies:
+                return
+            await self._delivered()
+        raise AssertionError(f"still in the queue: {self.world.queue.bodies}")
+
+    def _reconciler(self) -> Reconciler:
+        world = self.world
+        return Reconciler(
+            catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
+            delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + timedelta(days=3),
+        )  # fmt: skip
 
 
 Histories.TestCase.settings = settings(

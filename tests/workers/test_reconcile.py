@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +19,7 @@ from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import file_id_of_object, manifest_key
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ErrorCode, RejectedError, TransientError, UnavailableError
+from vproc.workers import reconcile as reconcile_module
 from vproc.workers.reconcile import BACKLOG_GRACE, EVENT_GRACE, SWEEP_GRACE, Reconciler, Repair, Repaired
 
 LATER = EVENT_GRACE * 2
@@ -388,3 +390,58 @@ async def test_letters_that_may_not_be_read_hold_up_nothing_else(tmp_path: Path)
         one = Pass(world, letters=Letters([], TransientError(ErrorCode.INTERNAL, "AccessDenied")))
         assert await one() == [Repair.ANNOUNCED]
         assert one.failures == 1
+
+
+# --- files whose object is gone ---------------------------------------------------------------------------------------
+
+
+async def replaced_after_a_death(world: World, *, versioned: bool = False) -> UUID:
+    """A dropped object whose worker died, and which was then uploaded anew; the id of the first."""
+    first = world.raw.upload("dropped/a.mp4", b"first")
+    file_id = file_id_of_object(first, "abr")
+    await world.given.expired_lease(file_id, version=first, run_id="killed")
+    world.raw.upload("dropped/a.mp4", b"second")
+    await drained(world)
+    assert versioned or world.raw.keys == []
+    return file_id
+
+
+async def test_a_file_whose_object_was_replaced_after_its_workers_death_comes_to_an_end(tmp_path: Path) -> None:
+    """Its message came back, and was about the other object."""
+    async with open_world(tmp_path) as world:
+        file_id = await replaced_after_a_death(world)
+        assert (await world.given.read(file_id)).status is Status.PROCESSING
+        assert await Pass(world)() == [Repair.WITHOUT_SOURCE]
+        file = await world.given.read(file_id)
+        assert file.error is not None
+        assert (file.status, file.error.code) == (Status.FAILED, ErrorCode.SOURCE_MISSING)
+        assert all(attempt.outcome is not Outcome.RUNNING for attempt in await world.catalog.attempts(file_id))
+        assert await Pass(world)() == []
+
+
+async def test_more_than_a_batch_of_them_come_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_module, "BATCH", 2)
+    async with open_world(tmp_path) as world:
+        forget_events(world)
+        for number in range(5):
+            version = world.raw.upload(f"dropped/{number}.mp4", b"x")
+            await world.given.expired_lease(file_id_of_object(version, "abr"), version=version, run_id=f"killed{number}")
+            if number != 2:
+                world.raw.lose(version.key)
+        assert await Pass(world)() == [*[Repair.WITHOUT_SOURCE] * 4, Repair.ANNOUNCED]
+
+
+async def test_a_file_that_is_young_or_held_is_not_ended(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        file_id = await replaced_after_a_death(world)
+        assert await Pass(world, after=timedelta(0))() == []
+        assert (await world.given.read(file_id)).status is Status.PROCESSING
+        await world.given.leased(file_id, run_id="held")
+        assert await Pass(world)() == []
+
+
+async def test_a_dry_run_ends_nothing(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        file_id = await replaced_after_a_death(world)
+        assert await Pass(world, dry_run=True)() == [Repair.WITHOUT_SOURCE]
+        assert (await world.given.read(file_id)).status is Status.PROCESSING

@@ -58,6 +58,25 @@ class SweepMethods:
             rows = (await connection.execute(statement)).mappings().all()
         return tuple(file_from(row) for row in rows)
 
+    async def abandoned(self, *, before: datetime, limit: int, skip: int = 0) -> tuple[File, ...]:
+        """Files that were uploaded and are not finished, that nobody holds, and that last changed before that time; oldest first,
+        but for the first ``skip``."""
+        statement = (
+            select(files)
+            .where(
+                files.c.status.in_([Status.UPLOADED, Status.PROCESSING]),
+                files.c.deleted_at.is_(None),
+                files.c.updated_at < before.timestamp(),
+                or_(files.c.lease_token.is_(None), files.c.lease_expires_at <= DatabaseNow()),
+            )
+            .order_by(files.c.updated_at, files.c.file_id)
+            .limit(limit)
+            .offset(skip)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return tuple(file_from(row) for row in rows)
+
     async def expire_pending(self, *, grace_s: float) -> int:
         """At most 1000 of them at a time. A row that somebody else has locked is passed over: it is about to change."""
         overdue = (

@@ -127,6 +127,7 @@ class Janitor:
         self._reconcile_at = self._clock() + RECONCILE_EVERY_S
         # One after the other: a role that may not look at the dead letters still finds forgotten originals.
         await self._tried("mark_dead", self._reconciler.mark_dead())
+        await self._tried("end_without_source", self._reconciler.end_without_source())
         await self._tried("announce", self._reconciler.announce_forgotten())
         await self._tried("abort_uploads", self._reconciler.abort_uploads())
 

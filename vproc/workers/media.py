@@ -70,7 +70,8 @@ class Verified:
 
 class MediaTools:
     """ffmpeg and ffprobe through a `Runner`, with the limits of this daemon. The first of ``pairs`` is used, the others where it
-    cannot do what a job needs (`fit`). ``ffmpeg``, ``version`` and ``capabilities`` are the first one's."""
+    cannot do what a job needs (`fit`). ``ffmpeg``, ``version`` and ``capabilities`` are the first one's. ``threads``: of the
+    decoder and of each encoder of a job; None lets them choose."""
 
     def __init__(
         self,
@@ -80,7 +81,9 @@ class MediaTools:
         max_pixels: int,
         job_timeout_s: float,
         stall_timeout_s: float,
+        threads: int | None = None,
     ) -> None:
+        self.threads = threads
         self.ffmpeg = pairs[0].ffmpeg
         self.version = pairs[0].version
         self.capabilities = pairs[0].capabilities
@@ -122,6 +125,7 @@ class MediaTools:
             max_pixels=self._max_pixels,
             job_timeout_s=self._job_timeout_s,
             stall_timeout_s=self._stall_timeout_s,
+            threads=self.threads,
         )
 
     @asynccontextmanager

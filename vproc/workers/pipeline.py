@@ -229,6 +229,7 @@ class Pipeline:
             limits=self._limits,
             piped=not plainly and not work.source.whole and work.layout.feed is not None,
             table=None if plainly else work.table,
+            threads=work.tools.threads,
             generation=work.tools.capabilities.generation,
             trials=() if plainly else work.tools.capabilities.trials,
         )

@@ -33,6 +33,7 @@ BACKLOG_GRACE = timedelta(hours=6)
 SWEEP_GRACE = timedelta(days=1)
 """Longer than a job takes: younger outputs and uploads in parts may be somebody's work."""
 
+BATCH = 100
 MOST_LETTERS = 1000
 """So many are looked at in one pass."""
 
@@ -47,6 +48,7 @@ class Repair(StrEnum):
     SWEPT = "run_swept"
     ABORTED = "upload_aborted"
     MARKED = "file_marked_dead"
+    WITHOUT_SOURCE = "file_without_source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Reconciler:
         async for folder in self._folders():
             await self._tried(str(folder.file_id), self._mend_outputs(folder))
         await self._tried("dead letters", self.mark_dead())
+        await self.end_without_source()  # first: once something was announced, the queue is waited for
         await self.announce_forgotten()
         await self.abort_uploads()
 
@@ -177,12 +180,39 @@ class Reconciler:
     async def announce_forgotten(self) -> None:
         """Send a message for every original that nobody works on and that waits too long already: its event never came, its
         message was lost, or it was uploaded once more to a key that was done with."""
-        depth = (await self._queue.depths())["main"]
-        waiting = depth.visible + depth.in_flight + depth.delayed > 0
-        patience = BACKLOG_GRACE if waiting else EVENT_GRACE
+        patience = await self._patience()
         async for key, _, changed_at in self._raw.list(""):
             if changed_at < self._clock() - patience and not key.endswith("/"):
                 await self._tried(key, self._mend_original(key, changed_at, patience))
+
+    async def _patience(self) -> timedelta:
+        depth = (await self._queue.depths())["main"]
+        return BACKLOG_GRACE if depth.visible + depth.in_flight + depth.delayed > 0 else EVENT_GRACE
+
+    async def end_without_source(self) -> None:
+        """Fail files whose object was replaced or deleted after their worker had died: the message that comes back is about what
+        stands under the key by then, which is another file, and nothing else would ever end these."""
+        before, left = self._clock() - await self._patience(), 0
+        while files := await self._catalog.abandoned(before=before, limit=BATCH, skip=left):
+            for file in files:
+                left += not await self._tried(str(file.file_id), self._end_without_source(file))
+
+    async def _end_without_source(self, file: File) -> bool:
+        """Whether it was ended."""
+        if file.bucket != self._raw.bucket or file_id_in_key(file.key) == file.file_id:
+            return False  # whatever stands under a key of its own is this file's, and is announced
+        version = await self._raw.head(file.key, version_id=file.version_id)
+        if version is not None and version.identity == (file.version_id or file.etag):
+            return False
+        if await self._processed.head(manifest_key(file.file_id)) is not None:
+            return False  # it was committed: that is what the manifest is for
+        if not self._dry_run:
+            error = FileError(
+                ErrorCode.SOURCE_MISSING, "its object was replaced or deleted before it was processed", retryable=False
+            )
+            await self._catalog.fail_unclaimed(file.file_id, error)
+        self._done(Repair.WITHOUT_SOURCE, str(file.file_id), f"{file.key} is another object by now, or none")
+        return not self._dry_run
 
     async def _mend_original(self, key: str, changed_at: datetime, patience: timedelta) -> None:
         file = await self._file_of(Work(self._raw.bucket, key))
@@ -246,14 +276,16 @@ class Reconciler:
 
     # --- each ---------------------------------------------------------------------------------------------------------
 
-    async def _tried(self, subject: str, act: Awaitable[None]) -> None:
+    async def _tried(self, subject: str, act: Awaitable[bool | None]) -> bool:
+        """What it gave; False where it failed."""
         try:
-            await act
+            return bool(await act)
         except UnavailableError:
             raise
         except TransientError as error:
             self.failures += 1
             log.warning("reconcile_failed", subject=subject, error=error.detail)
+            return False
 
     def _done(self, repair: Repair, subject: str, reason: str) -> None:
         if not self._dry_run:
