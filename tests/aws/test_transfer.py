@@ -19,6 +19,7 @@ from tests.support.faulty_s3 import (
     FaultyS3,
     answer_lost,
     cut_body,
+    foreign_page,
     never,
     ok_with_error,
     ok_with_garbage,
@@ -195,6 +196,26 @@ async def test_what_is_found_to_be_another_object_while_it_is_resumed_is_another
     await check_download_ends_with(
         bucket, version_of(store), tmp_path / "file", ErrorCode.SOURCE_CHANGED, TransientError, "replaced or removed"
     )
+
+
+async def test_a_page_of_somebody_elses_is_never_the_sources_bytes(opened: tuple[FaultyS3, S3Bucket], tmp_path: Path) -> None:
+    """Nor success at anything else that is asked for."""
+    store, bucket = opened
+    store.faults["get"] = [foreign_page]
+    await check_download_ends_with(
+        bucket, version_of(store), tmp_path / "file", ErrorCode.DEPENDENCY_UNAVAILABLE, UnavailableError, "lacks 'ETag'"
+    )
+    store.faults |= {"head": [foreign_page] * 2, "put": [foreign_page], "delete": [foreign_page]}
+    version = version_of(store)
+    for ask in (
+        lambda: bucket.head(version.key),
+        lambda: bucket.stat(version.key),
+        lambda: bucket.put("manifest.json", b"{}", content_type="application/json"),
+        lambda: bucket.delete(version),
+    ):
+        with pytest.raises(UnavailableError, match="cannot"):
+            await ask()
+    assert list(store.objects) == [version.key]
 
 
 async def test_a_store_that_leaves_ranges_out_never_mixes_the_bytes(

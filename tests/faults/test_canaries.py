@@ -115,7 +115,9 @@ async def test_the_canaries_are_awake(secret: Path, tmp_path: Path) -> None:
             listing.write_text(f"ffconcat version 1.0\nfile 'file:{secret}'\n")
             await ffmpeg("-safe", "0", "-i", f"file:{listing}")
             assert was_opened()
-            listing.write_bytes(birds.disguised("hls_bare"))
+            listing.write_text(
+                f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{birds.port}/a.ts\n#EXT-X-ENDLIST\n"
+            )
             await ffmpeg("-protocol_whitelist", "file,http,tcp", "-allowed_extensions", "ALL", "-i", f"file:{listing}")
             assert birds.visits
 

@@ -22,6 +22,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from uuid import UUID
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -155,7 +156,12 @@ def test_daemons_that_are_killed_all_the_time_lose_nothing(cluster: Cluster) -> 
             come_to_rest(cluster, catalog, proxy.url)
             judge(cluster, catalog, file_ids)
         except AssertionError as error:
-            raise AssertionError(f"seed {SEED}, {dict(blows.done)}: {error}") from error
+            left = [
+                entry
+                for key in cluster.raw_keys()
+                for entry in catalog.ask(f"SELECT file_id, status, raw_state, attempts FROM files WHERE key = '{key}'")
+            ]
+            raise AssertionError(f"seed {SEED}, {dict(blows.done)}: {error}; originals of {left}") from error
         assert blows.done["SIGKILL"] >= JOBS // 40
         living = [worker for worker in cluster.workers if worker.poll() is None]
         assert [cluster.stop(worker) for worker in living] == [0] * len(living)
@@ -179,7 +185,7 @@ def come_to_rest(cluster: Cluster, catalog: Catalog, store_url: str) -> None:
     running = "SELECT run_id FROM transactions WHERE outcome = 'running'"
     until(lambda: not catalog.ask(running), within_s=30, what="no attempt open")
     until(lambda: cluster.raw_keys() == [], within_s=120, what="no original left")
-    winners = dict(catalog.ask("SELECT file_id, run_id FROM files"))
+    winners = {str(UUID(file_id)): run_id for file_id, run_id in catalog.ask("SELECT file_id, run_id FROM files")}
     until(lambda: not losers(cluster, winners), within_s=120, what="no outputs of a run that lost")
 
 
@@ -197,7 +203,7 @@ def listed(cluster: Cluster) -> list[dict[str, str]]:
 
 def judge(cluster: Cluster, catalog: Catalog, file_ids: set[str]) -> None:
     """One end for each upload, one commit, and just what it names."""
-    rows = {row[0]: row[1:] for row in catalog.ask("SELECT file_id, status, run_id, raw_state FROM files")}
+    rows = {str(UUID(row[0])): row[1:] for row in catalog.ask("SELECT file_id, status, run_id, raw_state FROM files")}
     assert set(rows) == file_ids
     assert Counter(row[0] for row in rows.values()) == {"completed": len(file_ids)}
     assert {row[2] for row in rows.values()} == {"deleted"}

@@ -25,7 +25,7 @@ from tests.support.memory import s3_event
 from tests.support.source import PACKAGE, modules
 from tests.support.world import FILE_ID, KEY, World, direct_job, open_world
 from vproc.core.files import Outcome, RawState, Status
-from vproc.core.keys import upload_key
+from vproc.core.keys import file_id_of_object, upload_key
 from vproc.db.catalog import open_catalog
 from vproc.errors import ErrorCode, RejectedError, TransientError, UnavailableError
 from vproc.workers.pipeline import Job
@@ -76,6 +76,16 @@ async def hopeless(world: World) -> None:
         raise TransientError(ErrorCode.STALLED, "no progress")
 
     world.pipeline.steps = [stall] * MOST_DELIVERIES
+    world.raw.upload(KEY, b"the original")
+
+
+async def hindered(world: World) -> None:
+    """Fails once, and is tried again."""
+
+    async def stall(_: Job) -> None:
+        raise TransientError(ErrorCode.STALLED, "no progress")
+
+    world.pipeline.steps = [stall]
     world.raw.upload(KEY, b"the original")
 
 
@@ -186,6 +196,7 @@ async def is_cancelled(world: World) -> None:
 STORIES = {
     "completed": Story(uploaded, is_completed, calls=12),
     "told_twice": Story(uploaded_twice_told, is_completed, calls=12),
+    "hindered": Story(hindered, is_completed, calls=6),
     "rejected": Story(broken, is_rejected),
     "dead": Story(hopeless, is_dead, max_attempts=1),
     "invalid": Story(invalid, is_a_letter, calls=3),
@@ -220,8 +231,10 @@ def fresh(folder: Path, database: Path) -> None:
 async def broken_world(folder: Path, database: Path, breaker: Breaker, story: Story) -> AsyncIterator[World]:
     fresh(folder, database)
     async with open_world(folder, max_attempts=story.max_attempts, wrap=breaker.catalog) as world:
+        at, breaker.at = breaker.at, 0
         await story.begin(world)
         breaker.names.clear()
+        breaker.at = at
         for name, adapter in (("raw", world.raw), ("processed", world.processed), ("queue", world.queue)):
             breaker.watch(adapter, name)
         yield world
@@ -294,12 +307,15 @@ async def much_is_left(world: World) -> None:
     await world.handle_next()
     world.raw.options.events = None
     version = world.raw.upload(LOSERS_KEY, b"another")
-    lease = await world.given.leased(LOSER_ID, run_id="loser", version=version, key=LOSERS_KEY, max_attempts=1)
+    lease = await world.given.leased(LOSER_ID, run_id="loser", version=version, max_attempts=1)
     await world.processed.put(f"{LOSER_ID}/loser/720.mp4", b"x", content_type="video/mp4")
     await world.processed.put(f"{UUID(int=8, version=4)}/nobodys/720.mp4", b"x", content_type="video/mp4")
     await world.catalog.fail(lease, CORRUPT, Outcome.REJECTED, FIGURES)
     await world.given.pending(upload_expires_at=datetime.now(UTC) - timedelta(days=3))
     world.raw.upload("dropped/a.mp4", b"unheard of")
+    gone = world.raw.upload("dropped/c.mp4", b"replaced before anybody looked")
+    await world.given.expired_lease(file_id_of_object(gone, "abr"), version=gone, run_id="killed")
+    world.raw.lose("dropped/c.mp4")
     world.raw.uploads.append(("dropped/b.mp4", "half", datetime.now(UTC)))
 
 
@@ -310,7 +326,7 @@ async def sweep_all(world: World, breaker: Breaker) -> None:
         delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + timedelta(days=3),
     )  # fmt: skip
     try:
-        await world.janitor.sweep()
+        await world.janitor._tried("sweep", world.janitor.sweep())  # as its own loop does
         with suppress(TransientError, RuntimeError):
             await reconciler.run()
     except BaseException as error:
@@ -336,7 +352,7 @@ async def test_a_sweep_broken_at_any_call_is_done_by_the_next(fault: Fault, tmp_
                 statuses = [
                     file.status for file in (await world.catalog.list(owner=None, status=None, limit=9, cursor=None)).files
                 ]
-                assert sorted(statuses) == ["completed", "completed", "completed", "expired", "failed"]
+                assert sorted(statuses) == ["completed", "completed", "completed", "expired", "failed", "failed"]
             except AssertionError as error:
                 raise AssertionError(f"{fault} at call {number}, {hit}") from error
         if hit is None:
@@ -349,9 +365,12 @@ async def test_a_sweep_broken_at_any_call_is_done_by_the_next(fault: Fault, tmp_
 
 _PORTS = {"_queue": "queue", "_catalog": "catalog", "_raw": "raw", "_processed": "processed", "_store": "processed"}
 _ELSEWHERE = {
-    "processed.put_file": "test_pipeline breaks it: here nothing is written to a file",
-    "raw.download": "test_pipeline and test_transfer",
-    "raw.read_range": "test_pipeline and test_transfer",
+    "catalog.renew": "test_keeper: no story lasts so long",
+    "queue.extend": "test_keeper, likewise",
+    "processed.download": "test_pipeline breaks each call of a whole one: no story here reads its source",
+    "processed.fetch": "test_pipeline, likewise",
+    "processed.put_file": "test_pipeline: nothing here is so large that it is written to a file first",
+    "processed.read_sha256": "test_pipeline: only a store that keeps no checksums is read back",
 }
 """Calls of the workers that no story here makes, and what breaks them instead."""
 
@@ -375,9 +394,10 @@ async def test_no_call_of_the_workers_is_forgotten(tmp_path: Path, empty_databas
     for name, story in [*STORIES.items(), ("left", Story(much_is_left, is_completed))]:
         breaker = Breaker()
         async with broken_world(tmp_path / name, empty_database, breaker, story) as world:
-            await delivered(world, breaker)
+            if world.queue.visible:
+                await delivered(world, breaker)
             await until_nothing_is_left(world, breaker)
             await sweep_all(world, breaker)
             await world.janitor._observe_depth()
             made |= set(breaker.names)
-    assert calls_in_the_source() - made == set(_ELSEWHERE)
+    assert sorted(calls_in_the_source() - made) == sorted(_ELSEWHERE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 from tests.support.caller import fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev, run, serve
-from tests.support.fault_proxy import FaultProxy, Verb, drop_request, fault_proxy, garbage, status
+from tests.support.fault_proxy import FaultProxy, Verb, drop_request, fault_proxy, status
 from tests.support.media import clip
 from tests.support.postgres import PostgresServer
 
@@ -32,7 +32,6 @@ OUTAGES: dict[str, Callable[[], Verb]] = {
     "refused": drop_request,
     "unavailable": lambda: status(503, "ServiceUnavailable"),
     "denied": lambda: status(403, "ExpiredToken"),
-    "another": garbage,
 }
 
 
@@ -130,26 +129,25 @@ def server() -> Iterator[PostgresServer]:
     try:
         yield server
     finally:
+        with suppress(AssertionError):  # a test that failed may have left it stopped
+            server.stop("immediate")
         server.remove()
 
 
 @pytest.mark.timeout(AWAY_S + 200)
 def test_the_database_is_away_and_returns(server: PostgresServer, tmp_path: Path) -> None:
     url = server.url(server.create_database()).replace("postgresql+asyncpg", "postgresql")
-    try:
-        assert run(tmp_path, "migrate", VPROC_DATABASE_URL=url).code == 0
-        with daemon_behind(tmp_path, VPROC_DATABASE_URL=url) as (daemon, proxy):
-            earlier = daemon.caller.upload(clip("tiny.mp4"), profile="copy")
-            daemon.caller.completed(earlier)
-            server.stop("immediate")
-            is_away(daemon, "database")
-            for path, method in ((f"/upload/{earlier}/status", "GET"), ("/uploads", "GET"), ("/upload", "POST")):
-                answer = daemon.caller.ask(path, method, {"file_name": "a.mp4"} if method == "POST" else None)
-                assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable"), answer
-                assert "retry-after" in answer.headers
-            stays_calm(daemon, lambda: proxy.calls["ReceiveMessage"])
-            server.start()
-            works_again(daemon)
-            assert daemon.caller.status(earlier)["processing_status"] == "completed"
-    finally:
-        server.stop()
+    assert run(tmp_path, "migrate", VPROC_DATABASE_URL=url).code == 0
+    with daemon_behind(tmp_path, VPROC_DATABASE_URL=url) as (daemon, proxy):
+        earlier = daemon.caller.upload(clip("tiny.mp4"), profile="copy")
+        daemon.caller.completed(earlier)
+        server.stop("immediate")
+        is_away(daemon, "database")
+        for path, method in ((f"/upload/{earlier}/status", "GET"), ("/uploads", "GET"), ("/upload", "POST")):
+            answer = daemon.caller.ask(path, method, {"file_name": "a.mp4"} if method == "POST" else None)
+            assert (answer.status, answer.json["title"]) == (503, "Service Unavailable"), answer
+            assert "retry-after" in answer.headers
+        stays_calm(daemon, lambda: proxy.calls["ReceiveMessage"])
+        server.start()
+        works_again(daemon)
+        assert daemon.caller.status(earlier)["processing_status"] == "completed"

@@ -30,13 +30,13 @@ def _ffmpeg(suffix: str, *arguments: str) -> bytes:
 
 
 def _huge_picture() -> bytes:
-    """16384 x 16384: a gigabyte once it is decoded and scaled."""
-    picture = ("-f", "lavfi", "-i", "color=s=16384x16384:r=1:d=1", "-frames:v", "1")
+    """16000 x 16000, just what ffmpeg takes: a gigabyte once it is decoded and scaled."""
+    picture = ("-f", "lavfi", "-i", "color=s=16000x16000:r=1:d=1", "-frames:v", "1")
     return _ffmpeg("mov", *picture, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
 
 
 def _picture_that_grows() -> bytes:
-    """Says 96 x 64 in its header, and 16384 x 16384 in its stream."""
+    """Says 96 x 64 in its header, and 16000 x 16000 in its stream."""
     body = bytearray(_huge_picture())
     at = body.index(b"jpeg", body.index(b"stsd"))
     body[at + 28 : at + 32] = struct.pack(">HH", 96, 64)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -132,7 +133,8 @@ class FaultProxy:
         request = asked.request
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = aiohttp.client.URL(f"{self.upstream}{request.raw_path}", encoded=True)
-        async with self._session.request(request.method, url, headers=headers, data=asked.body, allow_redirects=False) as got:
+        body = BytesIO(asked.body) if asked.body else None  # aiohttp warns of a body in one piece
+        async with self._session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as got:
             return Answer(got.status, dict(got.headers), await got.read())
 
     async def sqs(self, action: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -213,7 +213,13 @@ async def never(store: FaultyS3, request: web.Request) -> web.StreamResponse:
 
 async def whole_body(store: FaultyS3, request: web.Request) -> web.StreamResponse:
     """Leave the range out, as RFC 9110 allows."""
-    return web.Response(body=store.objects[request.match_info["key"]])
+    key = request.match_info["key"]
+    return web.Response(body=store.objects[key], headers={"ETag": f'"{store.etag(key)}"'})
+
+
+async def foreign_page(_store: FaultyS3, _request: web.Request) -> web.StreamResponse:
+    """200, by a captive portal or a proxy."""
+    return web.Response(text="<!doctype html><p>welcome to this network</p>", content_type="text/html")
 
 
 def _hang_up(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

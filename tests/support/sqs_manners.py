@@ -48,14 +48,16 @@ class SqsManners:
         if answer.status != 200:
             return answered(asked, answer)
         messages = list(json.loads(answer.body).get("Messages", ()))
+        earlier, self._again = self._again, []
         for message in messages:
             self._newest[message["MessageId"]] = message["ReceiptHandle"]
             self._known[message["ReceiptHandle"]] = message
             if self.dice.random() < self.twice:
                 self._deliver_again(message, message["ReceiptHandle"])
-        while self._again and len(messages) < wanted.get("MaxNumberOfMessages", 1):
-            messages.append(self._again.pop(0))
+        while earlier and len(messages) < wanted.get("MaxNumberOfMessages", 1):
+            messages.append(earlier.pop(0))
             self.delivered += 1
+        self._again = earlier + self._again
         self.dice.shuffle(messages)
         return web.json_response({"Messages": messages} if messages else {}, content_type="application/x-amz-json-1.0")
 

@@ -59,6 +59,9 @@ def translated(action: str) -> Iterator[None]:
         raise TransientError(ErrorCode.INTERNAL, sentence) from error
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise UnavailableError(f"cannot {action}: {_short(error)}") from error
+    except KeyError as error:
+        # A 200 that is none of the service's: a captive portal, a proxy's own page. The SDK takes it for an empty answer.
+        raise UnavailableError(f"cannot {action}: the answer lacks {error}: is that the right address?") from error
 
 
 def _is_away(code: str, status: int) -> bool:

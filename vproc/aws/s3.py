@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,16 @@ class S3Bucket:
                 if code_of(error) in MISSING_CODES:
                     return None
                 raise
-        version = told.get("VersionId")
-        return ObjectVersion(
-            bucket=self.bucket,
-            key=key,
-            etag=str(told["ETag"]).strip('"'),
-            size_bytes=int(told["ContentLength"]),
-            version_id=version if version and version != "null" else None,
-            content_type=told.get("ContentType"),
-            metadata=tuple(sorted(told.get("Metadata", {}).items())),
-        )
+            version = told.get("VersionId")
+            return ObjectVersion(
+                bucket=self.bucket,
+                key=key,
+                etag=str(told["ETag"]).strip('"'),
+                size_bytes=int(told["ContentLength"]),
+                version_id=version if version and version != "null" else None,
+                content_type=told.get("ContentType"),
+                metadata=tuple(sorted(told.get("Metadata", {}).items())),
+            )
 
     async def download(self, version: ObjectVersion, to: Path, *, on_piece: Callable[[int, int], None] | None = None) -> None:
         """Fetch exactly that version."""
@@ -81,7 +82,7 @@ class S3Bucket:
             with translated("write the object"), self._metrics.s3_request("put"):
                 try:
                     with anyio.fail_after(write_budget_s(len(body))):
-                        await self._control.put_object(
+                        answer = await self._control.put_object(
                             Bucket=self.bucket,
                             Key=key,
                             Body=body,
@@ -90,6 +91,7 @@ class S3Bucket:
                             ChecksumSHA256=checksum,
                             **condition,
                         )
+                        answer["ETag"]  # without one nothing was written, whoever answered
                 except ClientError as error:
                     if if_absent and code_of(error) in PRECONDITION_CODES:
                         return False
@@ -112,7 +114,8 @@ class S3Bucket:
                 if code_of(error) in MISSING_CODES:
                     return None
                 raise
-        return StoredObject(key=key, size_bytes=int(told["ContentLength"]), sha256=told.get("ChecksumSHA256"))
+            told["ETag"]  # what has none is no answer of S3's
+            return StoredObject(key=key, size_bytes=int(told["ContentLength"]), sha256=told.get("ChecksumSHA256"))
 
     async def read_sha256(self, key: str) -> str | None:
         """Hex SHA-256 by reading the whole object."""
@@ -134,7 +137,9 @@ class S3Bucket:
         which = {"VersionId": version.version_id} if version.version_id else {"IfMatch": f'"{version.etag}"'}
         with translated("delete the object"), self._metrics.s3_request("delete"):
             try:
-                await self._control.delete_object(Bucket=self.bucket, Key=version.key, **which)
+                answer = await self._control.delete_object(Bucket=self.bucket, Key=version.key, **which)
+                if (status := answer["ResponseMetadata"]["HTTPStatusCode"]) != HTTPStatus.NO_CONTENT:
+                    raise UnavailableError(f"cannot delete the object: {status} is no answer of S3's")
             except ClientError as error:
                 if code_of(error) in PRECONDITION_CODES:
                     return False

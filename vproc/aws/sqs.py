@@ -142,7 +142,7 @@ async def resolve_dlq_url(control: Any, queue_url: str, configured: str | None) 
         *_, account, name = arn.split(":")
         with _wrong_at_start("VPROC_DLQ_URL", f"{arn} of the redrive policy"):
             found = await control.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-    return str(found["QueueUrl"])
+        return str(found["QueueUrl"])
 
 
 @contextmanager

@@ -127,6 +127,9 @@ class Download:
                     ) from error
                 raise
             async with answer["Body"] as body:
+                # A page of somebody else's has no ETag: its bytes would stand in the source's place.
+                if answer["ETag"].strip('"') != self._version.etag:
+                    raise UnavailableError("cannot download the source: the answer is of another object")
                 _require_range(answer.get("ContentRange"), start)
                 with suppress(aiohttp.ClientError, BotoCoreError, TimeoutError, ConnectionError):
                     while position < end and (chunk := await body.read(CHUNK_BYTES)):
