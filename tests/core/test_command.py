@@ -152,7 +152,7 @@ def test_a_plan_knows_its_limit_its_duration_and_its_rate() -> None:
 def test_the_check_decodes_key_frames_of_each_video_and_one_sound() -> None:
     argv = decode_check_argv("ffmpeg", plan("abr").outputs)
     assert argv.count("-i") == 4
-    assert argv.count("-skip_frame") == 4
+    assert argv.count("-skip_frame") == 3, "of an input without pictures ffmpeg 9 refuses it"
     assert [argv[at + 1] for at, word in enumerate(argv) if word == "-map"] == ["0:v:0", "1:v:0", "2:v:0", "3:a:0"]
     mp4 = decode_check_argv("ffmpeg", plan("mp4").outputs)
     assert [mp4[at + 1] for at, word in enumerate(mp4) if word == "-map"] == ["0:v:0", "1:v:0", "2:v:0", "0:a:0"]
