@@ -62,9 +62,9 @@ unit: ## the quick tests: nothing outside this process but ffmpeg
 	$(SETUP_TEST)
 	$(BIN)/pytest -q -n $(WORKERS) $(wildcard $(QUICK)) $(ARGS)
 
-chaos: ## the tests of faults, at length: every fault at every request
+chaos: ## the tests of faults, at length: every fault at every request, and whatever the API can be asked
 	$(SETUP_TEST)
-	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults $(ARGS)
+	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults tests/e2e/test_described.py $(ARGS)
 
 bench: ## measurements: see bench/
 	$(SETUP_TEST)
@@ -83,5 +83,5 @@ setup: ## what `make test` needs, and no more
 	$(SETUP_TEST)
 
 clean: ## remove what set-up, tests and the demo made in this folder
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output dist tests/e2e/playback/node_modules
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output dist tests/e2e/playback/node_modules tests/e2e/uppy/v*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

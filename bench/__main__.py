@@ -12,7 +12,8 @@ from typing import TypeVar
 import anyio
 import click
 
-from bench import av1, idle, quality
+from bench import announce, av1, idle, quality
+from bench.announce import announce_lines, measure_announce
 from bench.av1 import av1_lines, av1_rounds, measure_av1
 from bench.clips import make_clips, make_large, require_space
 from bench.figures import MB, LatencyRun, MemoryRun, percentile
@@ -121,6 +122,12 @@ async def _av1(options: Options, folder: Path) -> bool:
     return _told(av1.GOALS, av1_rounds(curves))
 
 
+async def _announce(options: Options, folder: Path) -> bool:
+    rounds, beside, ffmpeg = await measure_announce(folder, runs=options.runs_or(5))
+    write_section("Announcing uploads", announce_lines(rounds, beside, ffmpeg), to=options.results)
+    return _told(announce.GOALS, rounds)
+
+
 def _told(goals: Sequence[Goal], rounds: Sequence[Round]) -> bool:
     """Say each verdict; whether all hold."""
     for goal in goals:
@@ -134,6 +141,7 @@ _MEASUREMENTS: Mapping[str, Measure] = {
     "av1": _av1,
     "memory": _memory,
     "latency": _latency,
+    "announce": _announce,
 }
 
 

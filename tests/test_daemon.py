@@ -18,21 +18,26 @@ from uuid import uuid4
 import aiohttp
 import anyio
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.support.aws import Aws, open_aws
 from tests.support.changes import eventually
 from tests.support.children import names_in
-from vproc import daemon
+from tests.support.issuer import AUDIENCE, JWKS, Signer, bearer, running_issuer
+from vproc import daemon, outside
 from vproc.core.hardware import Api
 from vproc.core.profile import Packaging, Profile, VideoCodec
-from vproc.daemon import ReadyInfo, default_slots, run, threads_of_a_job
+from vproc.daemon import ReadyInfo, run
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError
+from vproc.oidc import keys
 from vproc.profiles import builtin_profiles
 from vproc.settings import Settings, load_settings
+from vproc.workers import tooling
 from vproc.workers.consumer import Consumer
 from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.scratch import open_scratch
+from vproc.workers.tooling import default_slots, threads_of_a_job
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +110,7 @@ async def ask(url: str) -> dict[str, Any]:
 
 async def check_does_not_start(settings: Settings, branch: type[Exception], words: str) -> str:
     """It stops in time, with that error, and leaves nothing open."""
-    with anyio.fail_after(daemon.CHECK_WITHIN_S + 5), pytest.raises(branch, match=words) as caught:
+    with anyio.fail_after(outside.CHECK_WITHIN_S + 5), pytest.raises(branch, match=words) as caught:
         await run(settings, on_ready=lambda _: pytest.fail("it is not ready"))
     assert names_in(Path.cwd() / "scratch") == []
     assert "\n" not in str(caught.value)
@@ -138,6 +143,28 @@ async def test_an_api_alone_needs_neither_ffmpeg_nor_scratch_nor_dead_letters(aw
         state = await ask(f"{info.api_url}/readyz")
         assert "intake" not in state["checks"]
         assert await aws.queue.receive(max_messages=1, wait_s=0) == []
+
+
+async def test_an_issuer_that_is_away_holds_no_start_up_and_is_asked_again(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens wait for it; the daemon is ready, since jobs, keys and sessions go on."""
+    monkeypatch.setattr(keys, "APART_S", 0.0)
+    async with running_issuer() as issuer, aiohttp.ClientSession() as session:
+
+        async def away(_: web.Request) -> web.Response:
+            return web.Response(status=500)
+
+        issuer.answers[JWKS] = away
+        settings = settings_for(aws, roles="api", auth="jwt", jwt_issuer=issuer.issuer, jwt_audience=AUDIENCE)
+        async with running(settings) as info:
+            assert (await ask(f"{info.api_url}/readyz"))["status"] == "ready"
+            statuses = []
+            for _ in range(2):
+                async with session.get(f"{info.api_url}/uploads", headers=bearer(issuer.token())) as answer:
+                    statuses.append((answer.status, answer.headers.get("Retry-After")))
+                issuer.answers.clear()
+            assert statuses == [(503, "1"), (200, None)]
+            async with session.get(f"{info.api_url}/uploads", headers=bearer(Signer(number=2).sign(issuer.claims()))) as answer:
+                assert answer.status == 401
 
 
 async def test_a_worker_alone_listens_nowhere_and_does_its_work(aws: Aws) -> None:
@@ -203,14 +230,14 @@ async def test_a_program_that_is_another(aws: Aws) -> None:
 @contextmanager
 def ffmpegs_without(encoder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Every ffmpeg that the daemon finds lacks an encoder; gives the log."""
-    find = daemon.find_pairs
+    find = tooling.find_pairs
 
     async def find_lacking(*args: Any, **kwargs: Any) -> list[ToolPair]:
         pairs = await find(*args, **kwargs)
         told = [replace(pair.capabilities, encoders=pair.capabilities.encoders - {encoder}) for pair in pairs]
         return [replace(pair, capabilities=lacking) for pair, lacking in zip(pairs, told, strict=True)]
 
-    monkeypatch.setattr(daemon, "find_pairs", find_lacking)
+    monkeypatch.setattr(tooling, "find_pairs", find_lacking)
     with capture_logs() as logs:
         yield logs
 
@@ -278,8 +305,8 @@ async def test_a_queue_that_is_down(aws: Aws, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("service", ["SQS", "S3"])
 async def test_a_store_or_a_queue_that_does_not_answer(aws: Aws, monkeypatch: pytest.MonkeyPatch, service: str) -> None:
-    assert daemon.CHECK_WITHIN_S == 10
-    monkeypatch.setattr(daemon, "CHECK_WITHIN_S", 0.5)
+    assert outside.CHECK_WITHIN_S == 10
+    monkeypatch.setattr(outside, "CHECK_WITHIN_S", 0.5)
     with silent_server() as port:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{port}")
         variable = "VPROC_QUEUE_URL" if service == "SQS" else "VPROC_RAW_BUCKET"
@@ -294,7 +321,7 @@ async def test_any_refusal_at_the_start_names_its_setting(error: TransientError)
         raise error
 
     with pytest.raises(DependencyError, match=r"^VPROC_RAW_BUCKET: ") as caught:
-        await daemon._at_start("VPROC_RAW_BUCKET", check())
+        await outside.at_start("VPROC_RAW_BUCKET", check())
     assert error.detail in str(caught.value)
 
 
@@ -308,8 +335,8 @@ async def test_the_first_signal_drains_and_the_second_hands_everything_back() ->
         yield signal.SIGINT
 
     draining, drains = anyio.Event(), list[bool]()
-    consumer = SimpleNamespace(drain=lambda *, at_once: drains.append(at_once))
-    await daemon._listen(signals(), draining, cast("Any", SimpleNamespace(consumer=consumer)))
+    consumer = SimpleNamespace(drain=lambda *, at_once, within_s: drains.append(at_once and within_s is None))
+    await daemon._listen(signals(), daemon._Drain(draining, cast("Any", consumer), 90))
     assert drains == [False, True]
 
 

@@ -191,8 +191,19 @@ def test_roles_are_a_list_with_commas(required: pytest.MonkeyPatch, text: str, r
         ("VPROC_DLQ_URL", "dead"),
         ("VPROC_PUBLIC_URL", "cdn.example.org"),
         ("VPROC_S3_PUBLIC_ENDPOINT_URL", "s3"),
+        ("VPROC_CORS_ORIGINS", "*"),
+        ("VPROC_CORS_ORIGINS", "https://a.example/"),
+        ("VPROC_CORS_ORIGINS", "https://a.example,b.example"),
         ("VPROC_DATABASE_URL", "mysql://db/vproc"),
         ("VPROC_DATABASE_URL", "vproc.db"),
+        ("VPROC_JWT_ISSUER", "issuer.example"),
+        ("VPROC_JWT_ISSUER", "http://issuer.example"),
+        ("VPROC_JWT_ISSUER", "https://user:password@issuer.example"),
+        ("VPROC_JWT_ISSUER", "https://"),
+        ("VPROC_JWT_ISSUER", "https://[::1"),
+        ("VPROC_JWT_JWKS_URL", "http://192.0.2.7/jwks"),
+        ("VPROC_JWT_JWKS_URL", "https://issuer.example/jwks#keys"),
+        ("VPROC_JWT_JWKS_URL", "file:///etc/passwd"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_variable(required: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -246,6 +257,33 @@ def test_beyond_loopback_auth_is_set_by_name(host: str) -> None:
     assert load_settings(**BARE, host=host, auth="none").auth is AuthMode.NONE
 
 
+@pytest.mark.parametrize(
+    "issuer", ["https://a.example", "https://a.example:8443/realms/x/", "http://127.0.0.1:9", "http://localhost"]
+)
+def test_an_issuer_is_reached_by_https_or_on_this_machine(required: pytest.MonkeyPatch, issuer: str) -> None:
+    """Whoever stands between could sign for everybody."""
+    required.setenv("VPROC_AUTH", "jwt")
+    required.setenv("VPROC_JWT_ISSUER", issuer)
+    required.setenv("VPROC_JWT_AUDIENCE", " api, app ,")
+    settings = load_settings()
+    assert (settings.auth, settings.jwt_issuer, settings.jwt_audience) == (AuthMode.JWT, issuer, ("api", "app"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "fault"),
+    [("issuer", "VPROC_JWT_ISSUER: not set, and required"), ("audience", "VPROC_JWT_AUDIENCE: not set, and required")],
+)
+def test_tokens_need_an_issuer_and_an_audience(missing: str, fault: str) -> None:
+    """Without an audience any token of the issuer's would do, whoever it was made for."""
+    given_ones = {"jwt_issuer": "https://a.example", "jwt_audience": "api"}
+    del given_ones[f"jwt_{missing}"]
+    (told,) = faults(**BARE, auth="jwt", **given_ones)
+    assert told.startswith(fault)
+    assert "takes" in told
+    (told,) = faults(**BARE, auth="jwt", **given_ones | {f"jwt_{missing}": ""})
+    assert told.startswith(fault.partition(":")[0])
+
+
 # --- what follows from them --------------------------------------------------------------------------------------------
 
 
@@ -282,6 +320,18 @@ def test_a_variable_is_told_by_its_first_name() -> None:
     """What the documentation and the faults call a setting."""
     assert variable_of("raw_bucket") == "VPROC_RAW_BUCKET"
     assert variable_of("aws_region") == "AWS_REGION"
+
+
+def test_origins_are_a_list_with_commas(required: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings().cors_origins == frozenset()
+    required.setenv("VPROC_CORS_ORIGINS", "https://a.example, http://localhost:3000")
+    named = load_settings().cors_origins
+    assert named == {"https://a.example", "http://localhost:3000"}
+    required.delenv("VPROC_CORS_ORIGINS")
+    file = tmp_path / "vproc.toml"
+    file.write_text('cors_origins = ["https://a.example", "http://localhost:3000"]\n')
+    required.setenv("VPROC_CONFIG", str(file))
+    assert load_settings().cors_origins == named
 
 
 def test_settings_do_not_change() -> None:
@@ -343,6 +393,8 @@ def test_with_nothing_set_all_that_is_required_is_unknown() -> None:
     [
         ({"VPROC_PROCESSED_BUCKET": "raw-bucket"}, "VPROC_PROCESSED_BUCKET takes another bucket", {"processed_bucket"}),
         ({"VPROC_HOST": "0.0.0.0"}, "VPROC_AUTH has no default beyond loopback", {"auth"}),
+        ({"VPROC_AUTH": "jwt", "VPROC_JWT_AUDIENCE": "api"}, "VPROC_JWT_ISSUER: not set", {"jwt_issuer"}),
+        ({"VPROC_AUTH": "jwt", "VPROC_JWT_ISSUER": "https://a.example"}, "VPROC_JWT_AUDIENCE: not set", {"jwt_audience"}),
     ],
 )
 def test_settings_that_do_not_go_together_are_a_fault_of_the_one_that_is_named(
@@ -368,3 +420,21 @@ def test_a_broken_file_of_settings_is_left_out(
     assert fault.startswith("VPROC_CONFIG: ")
     assert words in fault
     assert (known.settings.raw_bucket, known.unknown) == ("raw-bucket", frozenset())
+
+
+# --- webhooks ------------------------------------------------------------------------------------------------------------
+
+
+def test_hosts_that_webhooks_may_go_to(required: pytest.MonkeyPatch) -> None:
+    """Names and addresses, however they are set apart."""
+    assert load_settings().webhook_allowed_hosts is None
+    required.setenv("VPROC_WEBHOOK_ALLOWED_HOSTS", "Hooks.internal., 10.0.0.7 [fd00::1]")
+    assert load_settings().webhook_allowed_hosts == {"hooks.internal", "10.0.0.7", "fd00::1"}
+
+
+def test_a_secret_of_webhooks_is_checked_and_never_shown(required: pytest.MonkeyPatch) -> None:
+    required.setenv("VPROC_WEBHOOK_SECRET", "whsec_t0p")
+    (fault,) = faults()
+    assert fault == "VPROC_WEBHOOK_SECRET: takes whsec_ and 24 to 64 bytes in base64; several with a space between"
+    required.setenv("VPROC_WEBHOOK_SECRET", "whsec_" + "QUJD" * 8)
+    assert "QUJD" not in repr(load_settings())

@@ -1,5 +1,5 @@
-"""S3 and SQS in this process, for `vproc dev`, `vproc demo` and tests: moto's server on loopback, with both buckets, the
-queue, its dead letters and the bucket's notification. The daemon speaks to it by the same code as to AWS.
+"""S3, SQS and, where asked for, a user pool in this process, for `vproc dev`, `vproc demo` and tests: moto's server on loopback,
+with both buckets, the queue, its dead letters and the bucket's notification. The daemon speaks to it by the same code as to AWS.
 
 Everything is kept in memory and gone at the end. It checks no signatures: never put it on a network.
 """
@@ -19,6 +19,8 @@ import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
+from vproc.embedded_pool import EmbeddedPool, make_pool
+from vproc.embedded_store import complete_store
 from vproc.errors import ConfigError
 
 REGION = "us-east-1"
@@ -59,6 +61,7 @@ class EmbeddedAws:
     processed_bucket: str
     queue_url: str
     dlq_url: str
+    pool: EmbeddedPool | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,12 +77,13 @@ class EmbeddedAws:
             "VPROC_PROCESSED_BUCKET": self.processed_bucket,
             "VPROC_QUEUE_URL": self.queue_url,
             "VPROC_DLQ_URL": self.dlq_url,
+            **(self.pool.environment if self.pool is not None else {}),
         }
 
 
 @asynccontextmanager
-async def embedded_aws(*, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[EmbeddedAws]:
-    """Start the server, make the resources, stop it at the end.
+async def embedded_aws(*, host: str = "127.0.0.1", port: int = 0, accounts: bool = False) -> AsyncIterator[EmbeddedAws]:
+    """Start the server, make the resources, stop it at the end. ``accounts``: with a user pool.
 
     Raises `ConfigError` where moto is not installed or the port is taken.
     """
@@ -89,7 +93,7 @@ async def embedded_aws(*, host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
     server = await anyio.to_thread.run_sync(_start, host, port)
     try:
         bound_host, bound_port = server.get_host_and_port()
-        yield await _provision(f"http://{bound_host}:{bound_port}")
+        yield await _provision(f"http://{bound_host}:{bound_port}", accounts=accounts)
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(server.stop)
@@ -100,6 +104,7 @@ def _start(host: str, port: int) -> Any:
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an extra, and heavy
     except ImportError as error:
         raise ConfigError('the embedded S3 and SQS need moto: pip install "vproc[dev]"') from error
+    complete_store()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     try:
         # moto binds in a thread of its own, waits for that for ever, and hears of no error there.
@@ -111,7 +116,7 @@ def _start(host: str, port: int) -> Any:
     return server
 
 
-async def _provision(url: str) -> EmbeddedAws:
+async def _provision(url: str, *, accounts: bool) -> EmbeddedAws:
     options: dict[str, Any] = {
         "region_name": REGION,
         "endpoint_url": url,
@@ -137,6 +142,10 @@ async def _provision(url: str) -> EmbeddedAws:
                 "QueueConfigurations": [{"QueueArn": await _arn(sqs, queue_url), "Events": ["s3:ObjectCreated:*"]}]
             },
         )
+    pool = None
+    if accounts:
+        async with session.create_client("cognito-idp", **options) as cognito:
+            pool = await make_pool(cognito)
     return EmbeddedAws(
         s3_url=url,
         sqs_url=url,
@@ -144,6 +153,7 @@ async def _provision(url: str) -> EmbeddedAws:
         processed_bucket=PROCESSED_BUCKET,
         queue_url=queue_url,
         dlq_url=dlq_url,
+        pool=pool,
     )
 
 

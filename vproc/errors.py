@@ -156,8 +156,23 @@ class InvalidRequestError(RequestError):
     title = "Unprocessable Content"
 
 
+class TooManyRequestsError(RequestError):
+    """A quota or a rate is used up. The detail names it; ``retry_after_s`` is when it is free again."""
+
+    status = 429
+    title = "Too Many Requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class ServiceUnavailableError(RequestError):
-    """A dependency is away. Try again after ``Retry-After``."""
+    """A dependency is away. ``retry_after_s`` is when to try again."""
 
     status = 503
     title = "Service Unavailable"
+
+    def __init__(self, detail: str, *, retry_after_s: int = 2) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s

@@ -19,19 +19,26 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from vproc.api import downloads, events, operations, pages, uploads
-from vproc.api.body import refuse_encoded
+from vproc.api import accounts, downloads, events, hosted, multipart, operations, pages, playback, sessions, signing, uploads
+from vproc.api.audit import peer_of, write_audit
+from vproc.api.body import MOST_BODY_BYTES, refuse_encoded
+from vproc.api.cors import answer_preflight, tell_who_may_read
 from vproc.api.models import Readiness
 from vproc.api.openapi import openapi_document
 from vproc.api.pages import PAGES, load_pages
 from vproc.api.parts import ANSWERED_AT, CALLER, PARTS, REQUEST_ID, STREAM, Limits, Parts, Versions, parts_of
-from vproc.api.problem import MAX_BODY_BYTES, problem_response
+from vproc.api.problem import problem_response
+from vproc.api.rates import RateLimit
 from vproc.api.route import Access, Handler, Route
-from vproc.errors import ConfigError
-from vproc.ports import Catalog, Identity, ObjectStore, Presigner, Queue
+from vproc.api.sessions import refuse_foreign_page
+from vproc.errors import ConfigError, UnauthenticatedError
+from vproc.ports import AccountParts, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.telemetry import Metrics
 
-ROUTES = (*uploads.ROUTES, *downloads.ROUTES, *events.ROUTES, *operations.ROUTES, *pages.ROUTES)
+ROUTES = (
+    *uploads.ROUTES, *multipart.ROUTES, *signing.ROUTES, *downloads.ROUTES, *playback.ROUTES, *events.ROUTES, *sessions.ROUTES,
+    *accounts.ROUTES, *hosted.ROUTES, *operations.ROUTES, *pages.ROUTES,
+)  # fmt: skip
 """Every route there is."""
 
 ANSWER_WITHIN_S = 30.0
@@ -42,6 +49,11 @@ UNMATCHED = "unmatched"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_DOORS = "/auth/"
+"""Open routes by which somebody becomes known: guesses are counted by the address that they come from."""
+
+_OWNERS = web.AppKey("owners", RateLimit)
+_UNKNOWN = web.AppKey("unknown", RateLimit)
 _ROUTE_OF = web.AppKey("route_of", Mapping[web.AbstractRoute, Route])
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,37 +65,48 @@ def make_app(
     raw: ObjectStore,
     processed: ObjectStore,
     presigner: Presigner,
+    multipart_uploads: MultipartUploads,
     queue: Queue,
     identity: Identity,
+    keys: KeyStore,
     metrics: Metrics,
     limits: Limits,
     versions: Versions,
     readiness: Callable[[], Awaitable[Readiness]],
     draining: anyio.Event,
     new_id: Callable[[], UUID] = uuid4,
+    accounts: AccountParts | None = None,
 ) -> web.Application:
-    """The application. ``draining`` is the caller's to set when the process begins to stop; closing the server sets it too."""
-    app = web.Application(middlewares=[_observed, _errors_answered, _identified], client_max_size=MAX_BODY_BYTES)
+    """The application. ``draining`` is the caller's to set when the process begins to stop; closing the server sets it too.
+
+    ``accounts`` None: there are none here, and their routes say so.
+    """
+    app = web.Application(middlewares=[_observed, _errors_answered, _identified], client_max_size=MOST_BODY_BYTES)
     app[PARTS] = Parts(
         catalog=catalog,
         raw=raw,
         processed=processed,
         presigner=presigner,
+        multipart=multipart_uploads,
         queue=queue,
         identity=identity,
+        keys=keys,
         metrics=metrics,
         limits=limits,
         versions=versions,
         readiness=readiness,
         draining=draining,
         new_id=new_id,
+        accounts=accounts,
     )
+    app[_OWNERS] = RateLimit("requests_per_minute", limits.requests_per_minute)
+    app[_UNKNOWN] = RateLimit("unknown_per_minute", limits.unknown_per_minute)
     app[PAGES] = load_pages(openapi_document(ROUTES, version=versions.vproc))
     route_of: dict[web.AbstractRoute, Route] = {}
     for route in ROUTES:
         resource = app.router.add_resource(route.path)
         route_of[resource.add_route(route.method, route.handler)] = route
-        if route.method == hdrs.METH_GET and not route.streams:
+        if route.method == hdrs.METH_GET and not route.streams and route.audit is None:
             route_of[resource.add_route(hdrs.METH_HEAD, route.handler)] = route
     app[_ROUTE_OF] = MappingProxyType(route_of)
     app.on_response_prepare.append(_common_headers)
@@ -160,13 +183,15 @@ async def _observed(request: web.Request, handler: Handler) -> web.StreamRespons
             status = response.status
         finally:
             _tell(request, status, begun)
+            if (route := _route_of(request)) is not None and route.audit is not None:
+                write_audit(request, route.audit, status)
     return response
 
 
 def _tell(request: web.Request, status: int, begun: float) -> None:
     now = perf_counter()
     route = _route_of(request)
-    template = route.path if route else UNMATCHED
+    template = route.template if route else UNMATCHED
     method = request.method if request.method in _METHODS else "other"
     metrics = parts_of(request).metrics
     metrics.http_requests.labels(template, method, str(status)).inc()
@@ -179,6 +204,8 @@ def _tell(request: web.Request, status: int, begun: float) -> None:
 async def _errors_answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem, and bound the time that an answer may take."""
     route = _route_of(request)
+    if (preflight := answer_preflight(request)) is not None:
+        return preflight
     try:
         refuse_encoded(request)
         with anyio.fail_after(None if route is not None and route.streams else ANSWER_WITHIN_S):
@@ -196,7 +223,21 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
     route = _route_of(request)
     if route is not None and route.access is Access.IDENTITY:
         identity = parts_of(request).identity
-        request[CALLER] = await identity.identify(request.headers.get(hdrs.AUTHORIZATION), request.cookies)
+        try:
+            caller = await identity.identify(request.headers.get(hdrs.AUTHORIZATION), request.cookies)
+        except UnauthenticatedError:
+            request.app[_UNKNOWN].take(peer_of(request) or "")
+            raise
+        request[CALLER] = caller
+        if caller.by_cookie:
+            refuse_foreign_page(request, changes=route.audit is not None)
+        if not caller.admin:
+            request.app[_OWNERS].take(caller.owner)
+        # Every line that this request logs says who made it.
+        with structlog.contextvars.bound_contextvars(owner=caller.owner, **({"key_id": caller.key_id} if caller.key_id else {})):
+            return await handler(request)
+    if route is not None and route.path.startswith(_DOORS):
+        request.app[_UNKNOWN].take(peer_of(request) or "")
     return await handler(request)
 
 
@@ -211,6 +252,7 @@ async def _common_headers(request: web.Request, response: web.StreamResponse) ->
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    tell_who_may_read(request, response)
 
 
 async def _end_streams(app: web.Application) -> None:

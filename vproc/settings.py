@@ -15,17 +15,22 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from vproc.cognito_settings import PLACEHOLDERS, CognitoSettings
+from vproc.core.origins import parse_origins
 from vproc.core.profile import Profile
 from vproc.core.profile_file import parse_profiles
+from vproc.core.webhook_signing import read_secrets
 from vproc.errors import ConfigError
 from vproc.profiles import builtin_profiles
 
 GIB = 1024**3
 
+_SECRET = frozenset({"VPROC_DATABASE_URL", "VPROC_WEBHOOK_SECRET", "VPROC_COGNITO_CLIENT_SECRET"})
 # What a setting takes, by the library's name of the fault; its own sentences speak of inputs, strings and patterns.
 _TAKES = {
     "int_parsing": "takes a whole number",
@@ -73,13 +78,16 @@ class AuthMode(StrEnum):
     """How callers prove who they are."""
 
     NONE = "none"
+    API_KEY = "api-key"
+    JWT = "jwt"
+    COGNITO = "cognito"
 
 
 def _named(name: str, *aliases: str) -> AliasChoices:
     return AliasChoices(f"VPROC_{name}", *aliases)
 
 
-class Settings(BaseSettings):
+class Settings(CognitoSettings):
     """The daemon's settings. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
@@ -121,15 +129,28 @@ class Settings(BaseSettings):
     ]
     sandbox: Annotated[SandboxMode, Field(validation_alias=_named("SANDBOX"))] = SandboxMode.AUTO
     auth: Annotated[AuthMode | None, Field(validation_alias=_named("AUTH"))] = None
+    jwt_issuer: Annotated[str | None, Field(validation_alias=_named("JWT_ISSUER"))] = None
+    jwt_audience: Annotated[tuple[str, ...], NoDecode, Field(validation_alias=_named("JWT_AUDIENCE"), default_factory=tuple)]
+    jwt_jwks_url: Annotated[str | None, Field(validation_alias=_named("JWT_JWKS_URL"))] = None
+    quota_requests_per_minute: Annotated[int | None, Field(validation_alias=_named("QUOTA_REQUESTS_PER_MINUTE"), ge=1)] = None
+    quota_unknown_per_minute: Annotated[int | None, Field(validation_alias=_named("QUOTA_UNKNOWN_PER_MINUTE"), ge=1)] = None
+    quota_open_uploads: Annotated[int | None, Field(validation_alias=_named("QUOTA_OPEN_UPLOADS"), ge=1)] = None
+    quota_bytes_per_day: Annotated[int | None, Field(validation_alias=_named("QUOTA_BYTES_PER_DAY"), ge=1)] = None
+    quota_media_minutes_per_day: Annotated[int | None, Field(validation_alias=_named("QUOTA_MEDIA_MINUTES_PER_DAY"), ge=1)] = None
+    webhook_secret: Annotated[SecretStr | None, Field(validation_alias=_named("WEBHOOK_SECRET"))] = None
+    webhook_allowed_hosts: Annotated[frozenset[str] | None, NoDecode, Field(validation_alias=_named("WEBHOOK_ALLOWED_HOSTS"))] = (
+        None
+    )
+    cors_origins: Annotated[frozenset[str], NoDecode, Field(validation_alias=_named("CORS_ORIGINS"))] = frozenset()
     ffmpeg: Annotated[str | None, Field(validation_alias=_named("FFMPEG"))] = None
     ffprobe: Annotated[str | None, Field(validation_alias=_named("FFPROBE"))] = None
     log_format: Annotated[LogFormat | None, Field(validation_alias=_named("LOG_FORMAT"))] = None
     log_level: Annotated[str, Field(validation_alias=_named("LOG_LEVEL"), pattern=r"^(debug|info|warning|error)$")] = "info"
     state_directory: Annotated[Path | None, Field(validation_alias=AliasChoices("STATE_DIRECTORY"))] = None
 
-    @field_validator("roles", mode="before")
+    @field_validator("roles", "jwt_audience", mode="before")
     @classmethod
-    def _split_roles(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
@@ -140,6 +161,26 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("takes api, worker, or both with a comma between")
         return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _readable_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_secrets(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        """Names and addresses, the latter with or without brackets."""
+        words = re.split(r"[\s,]+", value) if isinstance(value, str) else value
+        return [str(word).lower().strip("[]").rstrip(".") for word in words if word] if isinstance(words, list) else words
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _exact_origins(cls, value: object) -> object:
+        """A list in the TOML file is read like the text of the environment."""
+        return parse_origins(",".join(map(str, value)) if isinstance(value, list | tuple | frozenset) else str(value))
 
     @field_validator("state_directory", mode="before")
     @classmethod
@@ -154,15 +195,37 @@ class Settings(BaseSettings):
             raise ValueError("takes a standard queue: S3 cannot notify a FIFO queue, and one message would block its group")
         return value
 
+    @field_validator("jwt_issuer", "jwt_jwks_url", "cognito_domain", "cognito_redirect_url")
+    @classmethod
+    def _trusted(cls, value: str | None) -> str | None:
+        if value is not None and not is_trusted_address(value):
+            raise ValueError("takes an https address; on this machine itself http too")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.raw_bucket == self.processed_bucket:
             raise ValueError("VPROC_PROCESSED_BUCKET takes another bucket than VPROC_RAW_BUCKET: outputs would start jobs")
-        if self.auth is None and not _is_loopback(self.host):
+        if self.auth is None and not is_loopback(self.host):
             raise ValueError(
-                f"VPROC_AUTH has no default beyond loopback and VPROC_HOST is {self.host}: set it by name (it takes: none)"
+                f"VPROC_AUTH has no default beyond loopback and VPROC_HOST is {self.host}: "
+                f"set it by name (it takes: {', '.join(sorted(AuthMode))})"
             )
+        if self.auth is AuthMode.JWT:
+            self._check_jwt()
+        if self.auth is AuthMode.COGNITO:
+            self.check_cognito()
         return self
+
+    def _check_jwt(self) -> None:
+        if self.jwt_issuer is None:
+            raise ValueError(
+                "VPROC_JWT_ISSUER: not set, and required by VPROC_AUTH=jwt: takes the address that the tokens name as iss"
+            )
+        if not self.jwt_audience:
+            raise ValueError(
+                "VPROC_JWT_AUDIENCE: not set, and required by VPROC_AUTH=jwt: takes the tokens' aud, or Cognito's client id"
+            )
 
     @property
     def poll_wait_s(self) -> int:
@@ -202,13 +265,26 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches that address."""
     if host == "localhost":
         return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_trusted_address(url: str) -> bool:
+    """Whether what answers at that address can be believed: https, or http to this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.fragment or not url.isprintable() or " " in url:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def variable_of(name: str) -> str:
@@ -233,7 +309,14 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 # Of no use, and in the form that is asked for: for a look at the other settings while these are missing.
-_PLACEHOLDERS = {"raw_bucket": "not-set-raw", "processed_bucket": "not-set-processed", "queue_url": "http://not.set/"}
+_PLACEHOLDERS = {
+    "raw_bucket": "not-set-raw",
+    "processed_bucket": "not-set-processed",
+    "queue_url": "http://not.set/",
+    "jwt_issuer": "https://not.set/",
+    "jwt_audience": "not-set",
+    **PLACEHOLDERS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +371,7 @@ def _fault(entry: dict[str, Any]) -> str:
     variable = variable_of(names[0]) if names[0] in Settings.model_fields else names[0]
     if entry["type"] == "missing":
         return f"{variable}: not set, and required"
-    shown = "" if variable == "VPROC_DATABASE_URL" else f" (got {entry['input']!r})"
+    shown = "" if variable in _SECRET else f" (got {entry['input']!r})"
     return f"{variable}: {text}{shown}"
 
 

@@ -84,6 +84,19 @@ class Metrics:
             "vproc_sandbox_enabled", "Whether a layer of ffmpeg's confinement is in force.", ["layer"], registry=registry
         )
         self.build_info = Gauge("vproc_build_info", "Versions; always 1.", ["version", "ffmpeg"], registry=registry)
+        self._add_others(registry)
+
+    def _add_others(self, registry: CollectorRegistry) -> None:
+        self.host_notices = Counter(
+            "vproc_host_notices", "Announcements of this host's own end, or of its likelihood.", ["kind"], registry=registry
+        )
+        self.webhook_deliveries = Counter(
+            "vproc_webhook_deliveries", "Attempts to deliver a webhook, by what they decide.", ["outcome"], registry=registry
+        )
+        self.webhook_duration = Histogram(
+            "vproc_webhook_duration_seconds", "Time of an attempt to deliver a webhook.", buckets=_STAGE_BUCKETS[:10],
+            registry=registry,
+        )  # fmt: skip
 
     @contextmanager
     def s3_request(self, operation: str) -> Iterator[None]:

@@ -66,6 +66,21 @@ def test_what_is_refused_for_its_own_sake_counts(code: str, status: int) -> None
     assert code in raised.detail
 
 
+def test_where_there_are_no_credentials_it_is_said_how_to_give_some() -> None:
+    raised = raised_for(NoCredentialsError())
+    assert type(raised) is UnavailableError
+    assert "AWS_PROFILE" in raised.detail
+    assert "hop limit" in raised.detail
+
+
+def test_credentials_that_are_over_when_they_come_are_the_machines_fault() -> None:
+    """botocore has no error of its own for it; any other `RuntimeError` is a fault of ours."""
+    raised = raised_for(RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."))
+    assert type(raised) is UnavailableError
+    with pytest.raises(RuntimeError, match="no loop"):
+        raised_for(RuntimeError("no loop"))
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -73,7 +88,6 @@ def test_what_is_refused_for_its_own_sake_counts(code: str, status: int) -> None
         ConnectTimeoutError(endpoint_url=SIGNED),
         ReadTimeoutError(endpoint_url=SIGNED),
         SSLError(endpoint_url=SIGNED, error=OSError("certificate verify failed")),
-        NoCredentialsError(),
         ResponseParserError(f"<html>\n{SIGNED}"),
         ClientPayloadError(f"cut: {SIGNED}"),
         ServerDisconnectedError(),

@@ -133,3 +133,10 @@ async def test_every_request_is_counted_for_the_job() -> None:
         await jobs.depths()
     assert dict(usage.sqs_requests) == {"receive": 1, "extend": 2, "delete": 1, "send": 2, "attributes": 2}
     assert len(client.calls) == usage.sqs_requests.total()
+
+
+@pytest.mark.parametrize(("group", "sent"), [(None, {}), ("ann", {"MessageGroupId": "ann"})])
+async def test_a_message_of_our_own_carries_its_group(group: str | None, sent: dict[str, str]) -> None:
+    client = StubSqs()
+    await queue(client).send("{}", group=group)
+    assert client.calls == [("send_message", {"QueueUrl": "http://sqs/jobs", "MessageBody": "{}", **sent})]

@@ -139,16 +139,18 @@ def test_config_shows_all_settings_without_secrets() -> None:
     """Each setting by its variable; no password in any form."""
     url = "postgresql://vproc:S3CRET@db/vproc?password=S3CRET"
     environment = {**REQUIRED, "VPROC_DATABASE_URL": url, "VPROC_QUEUE_URL": "http://user:S3CRET@queue/q", "VPROC_ROLES": "api"}
+    environment["VPROC_JWT_AUDIENCE"] = "api, app"
     plain, as_json = run("config", **environment), run("config", "--json", **environment)
     assert "S3CRET" not in plain.output + as_json.output
     shown = json.loads(as_json.stdout)
     assert set(shown) == {variable_of(name) for name in Settings.model_fields}
     assert shown["VPROC_DATABASE_URL"] == "postgresql://vproc:***@db/vproc?password=***"
-    assert shown["VPROC_ROLES"] == ["api"]
+    assert (shown["VPROC_ROLES"], shown["VPROC_JWT_AUDIENCE"]) == (["api"], ["api", "app"])
     assert shown["VPROC_DELETE_RAW"] is True
     assert shown["VPROC_DLQ_URL"] is None
     told = dict(line.split(None, 1) if " " in line else (line, "") for line in plain.stdout.splitlines())
     assert (told["VPROC_ROLES"], told["VPROC_DELETE_RAW"], told["VPROC_DLQ_URL"]) == ("api", "true", "")
+    assert told["VPROC_JWT_AUDIENCE"] == "api,app"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,16 @@ def test_one_or_all_are_purged(dlq: Queues) -> None:
     assert dlq.listed() == []
 
 
+def test_what_was_done_with_letters_is_in_the_audit(dlq: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VPROC_LOG_FORMAT", "json")
+    dlq.bury(EVENT)
+    lines = [json.loads(dlq("redrive", str(FILE_ID)).stderr), json.loads(dlq("purge", "--yes").stderr)]
+    assert [(line["event"], line["action"], line["ids"], line["letters"]) for line in lines] == [
+        ("audit", "letters.redrive", [str(FILE_ID)], 1),
+        ("audit", "letters.purge", "all", None),
+    ]
+
+
 def test_a_queue_without_dead_letters_is_a_wrong_setting(moto_url: str) -> None:
     async def made() -> str:
         async with open_aws(moto_url) as aws:

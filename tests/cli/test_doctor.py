@@ -13,14 +13,15 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.support.issuer import JWKS, Signer, running_issuer
 from tests.support.samples import capabilities, tool_pair
 from vproc.cli import checks, cli
-from vproc.cli.checks import Finding, Level
+from vproc.cli.checks import Finding, Level, examine
 from vproc.core.hardware import HardwareTrial
 from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.errors import ConfigError, UnavailableError
 from vproc.profiles import builtin_profiles
-from vproc.settings import Settings
+from vproc.settings import Settings, load_partial_settings
 from vproc.workers.ffmpeg import ToolPair
 
 GIB = 1024**3
@@ -236,3 +237,41 @@ def test_the_trials_of_the_profiles_are_run(around: pytest.MonkeyPatch) -> None:
     (told,) = examined(0)["hardware"]
     assert told["level"] in {"ok", "warning"}
     assert str(told["detail"]).startswith("h264 is encoded ")
+
+
+# --- the issuer of tokens ----------------------------------------------------------------------------------------------
+
+
+async def issuer_finding(around: pytest.MonkeyPatch, **settings: str) -> Finding | None:
+    """What is said of the issuer, by a process without a worker."""
+    for name, value in {"ROLES": "api", "AUTH": "jwt", "JWT_AUDIENCE": "api", **settings}.items():
+        around.setenv(f"VPROC_{name}", value)
+    found: list[Finding] = []
+    await examine(load_partial_settings(), found.append)
+    return next((finding for finding in found if finding.check == "issuer"), None)
+
+
+async def test_an_issuer_that_gives_its_keys(around: pytest.MonkeyPatch) -> None:
+    async with running_issuer(Signer("a"), Signer("b", "RS256")) as issuer:
+        found = await issuer_finding(around, JWT_ISSUER=issuer.issuer)
+        assert found == Finding("issuer", Level.OK, f"{issuer.issuer} gives 2 keys, for ES256, RS256")
+        assert await issuer_finding(around, JWT_ISSUER="https://a.example", JWT_JWKS_URL=issuer.url + JWKS) is not None
+
+
+async def test_an_issuer_that_gives_none_fails_with_what_is_wrong(around: pytest.MonkeyPatch) -> None:
+    async with running_issuer() as issuer:
+        found = await issuer_finding(around, JWT_ISSUER=f"{issuer.issuer}/")
+        assert found is not None
+        assert found.level is Level.FAILURE
+        assert f"names the issuer '{issuer.issuer}': VPROC_JWT_ISSUER must be the same to the letter" in found.detail
+        assert "VPROC_JWT_ISSUER" in (found.remedy or "")
+        found = await issuer_finding(around, JWT_ISSUER=issuer.issuer, JWT_JWKS_URL=f"{issuer.url}/gone")
+        assert found is not None
+        assert found.detail == f"{issuer.url}/gone answers 404"
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"JWT_ISSUER": "http://a.example"}, {"AUTH": "none", "JWT_ISSUER": "https://a.example"}]
+)
+async def test_an_issuer_that_is_not_named_is_not_asked(around: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    assert await issuer_finding(around, **settings) is None

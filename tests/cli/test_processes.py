@@ -30,6 +30,8 @@ PROMISED = {
     "download": ["ID", "--to", "--api", "--api-key", "--json"],
     "dlq": ["list", "show", "redrive", "purge"],
     "reconcile": ["--dry-run", "--json"],
+    "keys": ["create", "list", "revoke"],
+    "webhooks": ["list", "redeliver", "test"],
     "migrate": [],
     "config": ["--json"],
     "profiles": ["--json"],

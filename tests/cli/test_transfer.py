@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from tests.support.fake_api import FakeApi, status_body
 from vproc.cli.playback import playlist_addresses
-from vproc.client import ApiClient, ApiError, FileStatus, Output, StoreError
+from vproc.client import ApiClient, ApiError, ApiUnreachableError, FileStatus, Output, StoreError
 from vproc.client.api import safe_path
 from vproc.client.events import event_data
-from vproc.client.transfer import _store_words
+from vproc.client.transfer import store_words
 from vproc.core.files import Status
 
 
@@ -43,6 +43,26 @@ async def test_an_empty_file_is_sent_with_length_0(api: FakeApi, tmp_path: Path)
     async with client_of(api) as client:
         await client.put(await client.create_upload(path), path)
     assert (api.puts[0].body, api.puts[0].headers["Content-Length"]) == (b"", "0")
+
+
+async def test_an_announcement_that_is_not_answered_is_made_again_under_the_same_key(api: FakeApi, clip: Path) -> None:
+    """So that it makes one file, however often it arrived; another file has another key."""
+    api.lost_announcements = 2
+    async with client_of(api) as client:
+        await client.create_upload(clip)
+        await client.create_upload(clip)
+    *repeated, other = api.idempotency_keys
+    assert len(repeated) == 3
+    assert len(set(repeated)) == 1
+    assert other not in {None, *repeated}
+
+
+async def test_an_api_that_never_answers_an_announcement_is_told_of(api: FakeApi, clip: Path) -> None:
+    api.lost_announcements = 9
+    async with client_of(api) as client:
+        with pytest.raises(ApiUnreachableError):
+            await client.create_upload(clip)
+    assert len(api.announced) == 3
 
 
 async def test_only_what_is_given_is_announced(api: FakeApi, clip: Path) -> None:
@@ -104,7 +124,7 @@ async def test_a_cancelled_upload_stops(api: FakeApi, clip: Path) -> None:
     ],
 )
 def test_the_stores_words_are_found_in_its_xml(text: str, words: str) -> None:
-    assert _store_words(403, text) == words
+    assert store_words(403, text) == words
 
 
 # --- downloads -------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ async def test_many_files_at_once(catalog: SqlCatalog, given: Given, another: An
 
     lives = await _together(*(lambda c=catalogs[n % 2]: life(c) for n in range(24)))
     assert lives == [Status.COMPLETED] * 24
-    assert len(await given.rows("outbox")) == 24
+    assert len(await given.endings()) == 24
 
 
 async def test_heartbeat_against_takeover(catalog: SqlCatalog, given: Given, another: Another) -> None:
@@ -109,7 +109,7 @@ async def test_cancel_against_complete(catalog: SqlCatalog, given: Given, anothe
         assert not isinstance(done, Exception)
         assert isinstance(cancel, ConflictError) or cancel.status is Status.PROCESSING  # type: ignore[union-attr]
         assert (await given.read(lease.file_id)).status is Status.COMPLETED
-    assert {row["type"] for row in await given.rows("outbox")} == {"video.completed"}
+    assert {row["type"] for row in await given.endings()} == {"video.completed"}
 
 
 async def test_expiry_from_two_processes(catalog: SqlCatalog, given: Given, another: Another) -> None:
@@ -119,7 +119,7 @@ async def test_expiry_from_two_processes(catalog: SqlCatalog, given: Given, anot
     other = await another()
     counts = await _together(lambda: catalog.expire_pending(grace_s=0), lambda: other.expire_pending(grace_s=0))
     assert sum(counts) == 8  # type: ignore[arg-type]
-    assert len(await given.rows("outbox")) == 8
+    assert len(await given.endings()) == 8
 
 
 async def test_two_processes_see_one_catalog(catalog: SqlCatalog, given: Given, another: Another) -> None:

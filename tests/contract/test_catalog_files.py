@@ -149,7 +149,7 @@ async def test_cancel_at_once_where_nobody_works(catalog: SqlCatalog, given: Giv
     file = await given.in_status(status)
     cancelled = await catalog.request_cancel(file.file_id)
     assert (cancelled.status, cancelled.error) == (Status.CANCELLED, None)
-    assert [row["type"] for row in await given.rows("outbox")] == ["video.cancelled"]
+    assert [row["type"] for row in await given.endings()] == ["video.cancelled"]
     assert (await catalog.claim(claim_request(file.file_id))).state is ClaimState.FINISHED
 
 
@@ -161,7 +161,7 @@ async def test_cancel_tells_the_holder(catalog: SqlCatalog, given: Given) -> Non
         assert (await catalog.request_cancel(lease.file_id)).status is Status.PROCESSING
     assert (await catalog.renew(lease, ttl_s=60)).cancel_requested
     assert (await catalog.report(lease, progress=0.5, stage=Stage.ENCODE)).cancel_requested
-    assert await given.rows("outbox") == []
+    assert await given.endings() == []
 
 
 async def test_cancel_of_a_dead_holders_file_is_at_once(catalog: SqlCatalog, given: Given) -> None:
@@ -271,7 +271,7 @@ async def test_unknown_file(catalog: SqlCatalog) -> None:
 async def test_fail_without_a_claim(catalog: SqlCatalog, given: Given, status: Status, how: str) -> None:
     """Only an unfinished file that nobody holds fails, once, with its event."""
     file = await given.in_status(status)
-    before = len(await given.rows("outbox"))
+    before = len(await given.endings())
     for _ in range(2):
         if how == "record_missing":
             await catalog.record_missing(new_file(file_id=file.file_id), CORRUPT)
@@ -280,10 +280,10 @@ async def test_fail_without_a_claim(catalog: SqlCatalog, given: Given, status: S
     after = await given.read(file.file_id)
     if status in (Status.PENDING, Status.UPLOADED):
         assert (after.status, after.error) == (Status.FAILED, CORRUPT)
-        assert [row["type"] for row in (await given.rows("outbox"))[before:]] == ["video.failed"]
+        assert [row["type"] for row in (await given.endings())[before:]] == ["video.failed"]
     else:
         assert after == file
-        assert len(await given.rows("outbox")) == before
+        assert len(await given.endings()) == before
 
 
 async def test_missing_object_of_no_known_file_makes_a_failed_row(catalog: SqlCatalog, given: Given) -> None:
@@ -292,7 +292,7 @@ async def test_missing_object_of_no_known_file_makes_a_failed_row(catalog: SqlCa
     await catalog.record_missing(new, CORRUPT)
     file = await given.read(new.file_id)
     assert (file.status, file.error, file.attempts, file.upload_expires_at) == (Status.FAILED, CORRUPT, 0, None)
-    assert len(await given.rows("outbox")) == 1
+    assert len(await given.endings()) == 1
 
 
 async def test_fail_unclaimed_closes_a_dead_holder(catalog: SqlCatalog, given: Given) -> None:

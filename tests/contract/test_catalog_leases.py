@@ -122,7 +122,7 @@ async def test_cancel_outlives_its_dead_holder(catalog: SqlCatalog, given: Given
     assert (claim.state, claim.lease) == (ClaimState.FINISHED, None)
     assert claim.file is not None
     assert claim.file.status is Status.CANCELLED
-    assert [row["type"] for row in await given.rows("outbox")] == ["video.cancelled"]
+    assert [row["type"] for row in await given.endings()] == ["video.cancelled"]
 
 
 @pytest.mark.parametrize("ttl_s", [60.0, -1.0])
@@ -304,7 +304,7 @@ async def test_ending_may_be_repeated(catalog: SqlCatalog, given: Given) -> None
     assert await catalog.complete(done, completion(done.run_id), FIGURES) == first
     for _ in range(2):
         await catalog.fail(failed, CORRUPT, Outcome.REJECTED, FIGURES)
-    assert len(await given.rows("outbox")) == 2
+    assert len(await given.endings()) == 2
     with pytest.raises(LeaseLostError):
         await catalog.fail(done, CORRUPT, Outcome.REJECTED, FIGURES)
     with pytest.raises(LeaseLostError):
@@ -364,7 +364,7 @@ async def test_release_after_a_cancel_cancels(catalog: SqlCatalog, given: Given)
     await catalog.release(lease, Outcome.DRAINED, FIGURES, error=CRASHED, count_attempt=False)
     file = await given.read(lease.file_id)
     assert (file.status, file.error, file.attempts) == (Status.CANCELLED, None, 0)
-    assert [row["type"] for row in await given.rows("outbox")] == ["video.cancelled"]
+    assert [row["type"] for row in await given.endings()] == ["video.cancelled"]
     assert [attempt.outcome for attempt in await catalog.attempts(lease.file_id)] == [Outcome.DRAINED]
 
 

@@ -29,7 +29,7 @@ from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, awaited_migration, migr
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
-HEAD = ("0001", "0002")
+HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
@@ -59,11 +59,11 @@ def test_a_new_step_is_written_and_runs(tmp_path: Path) -> None:
     """What alembic writes from our template is a module whose ``upgrade`` takes its operations as an argument."""
     steps = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, steps)
-    command.revision(Config(steps / "alembic.ini"), "what it brings", autogenerate=True, rev_id="0003")
-    assert (steps / "versions/v0003_what_it_brings.py").is_file()
+    command.revision(Config(steps / "alembic.ini"), "what it brings", autogenerate=True, rev_id="9999")
+    assert (steps / "versions/v9999_what_it_brings.py").is_file()
     engine = create_engine(f"sqlite:///{tmp_path / 'stepped.db'}")
     with engine.begin() as connection:
-        assert upgrade(connection, ScriptDirectory(steps)) == (*HEAD, "0003")
+        assert upgrade(connection, ScriptDirectory(steps)) == (*HEAD, "9999")
     engine.dispose()
 
 
@@ -158,7 +158,7 @@ async def test_sqlite_is_made_and_migrated_at_opening(tmp_path: Path) -> None:
 async def test_unmigrated_postgresql_names_the_command(postgres: PostgresServer) -> None:
     """There a person decides when to migrate."""
     url = postgres.url(postgres.create_database())
-    with pytest.raises(ConfigError, match="awaits migration 0002: run `vproc migrate`"):
+    with pytest.raises(ConfigError, match=f"awaits migration {HEAD[-1]}: run `vproc migrate`"):
         async with open_catalog(url):
             raise AssertionError
     async with connected(url) as engine:

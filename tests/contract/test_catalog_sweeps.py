@@ -24,7 +24,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 async def test_each_end_is_announced_once(catalog: SqlCatalog, given: Given) -> None:
     """Every terminal state leaves one event, due at once, whose payload is what the file was at that moment."""
     ends = [await given.in_status(status) for status in sorted(Status) if status.terminal]
-    rows = {row["file_id"]: row for row in await given.rows("outbox")}
+    rows = {row["file_id"]: row for row in await given.endings()}
     assert len(rows) == len(ends) == 4
     assert len({row["id"] for row in rows.values()}) == 4
     for file in ends:
@@ -47,7 +47,7 @@ async def test_no_callback_no_event(catalog: SqlCatalog, given: Given) -> None:
     await catalog.record_missing(new_file(callback_url=None), CORRUPT)
     lease = await given.leased((await given.pending(callback_url=None)).file_id)
     assert (await catalog.complete(lease, completion(lease.run_id), FIGURES)).status is Status.COMPLETED
-    assert await given.rows("outbox") == []
+    assert await given.endings() == []
 
 
 async def test_a_file_tried_again_is_announced_again(catalog: SqlCatalog, given: Given) -> None:
@@ -56,7 +56,7 @@ async def test_a_file_tried_again_is_announced_again(catalog: SqlCatalog, given:
     await catalog.reopen(file.file_id)
     lease = await given.leased(file.file_id)
     await catalog.complete(lease, completion(lease.run_id), FIGURES)
-    rows = await given.rows("outbox")
+    rows = await given.endings()
     assert {row["type"] for row in rows} == {"video.failed", "video.completed"}
     assert len({row["id"] for row in rows}) == 2
 
@@ -98,7 +98,7 @@ async def test_expiry_of_pending_files(catalog: SqlCatalog, given: Given) -> Non
     assert {(await given.read(file.file_id)).status for file in overdue} == {Status.EXPIRED}
     assert (await given.read(recent.file_id)).status is Status.PENDING
     assert (await given.read(claimed.file_id)).status is Status.PROCESSING
-    assert [row["type"] for row in await given.rows("outbox")] == ["video.expired"] * 3
+    assert [row["type"] for row in await given.endings()] == ["video.expired"] * 3
 
 
 # --- orphaned runs ---------------------------------------------------------------------------------------------------
@@ -181,17 +181,17 @@ async def test_a_file_that_is_not_here_is_restored_once(catalog: SqlCatalog, giv
     assert (file.etag, file.version_id, file.size_bytes, file.raw_state) == ("etag-9", "v9", 77, RawState.DELETE_PENDING)
     assert (file.original_codec, file.target_codec) == ("hevc", "h264")
     assert not await restored(catalog, file_id)
-    assert await given.rows("outbox") == []
+    assert await given.endings() == []
     assert [waiting.file_id for waiting in await catalog.pending_raw_deletes(limit=9)] == [file_id]
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.UPLOADED, Status.EXPIRED])
 async def test_an_unfinished_file_is_completed_and_announced(catalog: SqlCatalog, given: Given, status: Status) -> None:
     file = await given.in_status(status)
-    before = len(await given.rows("outbox"))
+    before = len(await given.endings())
     assert await restored(catalog, file.file_id)
     assert (await given.read(file.file_id)).status is Status.COMPLETED
-    assert len(await given.rows("outbox")) == before + 1
+    assert len(await given.endings()) == before + 1
 
 
 async def test_a_dead_holders_attempt_is_closed(catalog: SqlCatalog, given: Given) -> None:

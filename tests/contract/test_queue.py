@@ -147,6 +147,15 @@ async def test_a_dead_letter_in_sqs_carries_its_reason_and_a_redrive_shows_it(mo
         assert CODE_ATTRIBUTE not in message.attributes
 
 
+async def test_a_message_with_a_group_is_a_message_like_any_other(opener: Opener) -> None:
+    """A standard queue takes a group, and keeps none of its messages back."""
+    async with opener() as opened:
+        for number in range(2):
+            await opened.queue.send(f"{number}", group="ann")
+        got = [*await opened.queue.receive(max_messages=1, wait_s=1), *await opened.queue.receive(max_messages=1, wait_s=1)]
+        assert {message.body for message in got} == {"0", "1"}
+
+
 # --- at the start: where dead letters go --------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ DECODE = "[h264 @ 0x55] error while decoding MB 4 2\nfile:/scratch/j/in: Invalid
         (-9, "", EncoderError, "out_of_memory"),
         (137, "", EncoderError, "out_of_memory"),
         (1, "Error while filtering: Cannot allocate memory", EncoderError, "out_of_memory"),
+        (244, "Nothing was written into output file", EncoderError, "out_of_memory"),
         (-11, "", EncoderError, "encoder_failed"),
         (139, "", EncoderError, "encoder_failed"),
         (-6, "free(): invalid pointer", EncoderError, "encoder_failed"),

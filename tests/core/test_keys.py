@@ -25,6 +25,14 @@ def test_owner_and_id_are_read_back_from_any_upload_key(owner: str) -> None:
     assert key.count("/") == 2
 
 
+@pytest.mark.parametrize(("owner", "part"), [(".", "%2E"), ("..", "%2E%2E"), ("...", "..."), ("a.b", "a.b"), ("../a", "..%2Fa")])
+def test_no_owner_is_a_step_in_a_path(owner: str, part: str) -> None:
+    """A client would take `/../` before it sends the address, and sign another."""
+    key = upload_key(owner, FILE_ID, "a.mp4")
+    assert key == f"videos/{part}/{FILE_ID}.mp4"
+    assert owner_in_key(key) == owner
+
+
 @pytest.mark.parametrize(
     "key",
     [

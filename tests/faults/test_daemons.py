@@ -16,6 +16,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import urllib.error
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -137,7 +138,12 @@ def work_through(cluster: Cluster, blows: Blows, catalog: Catalog) -> set[str]:
             return file_ids
         assert time.monotonic() < ends, f"seed {SEED}: {statuses} after {WITHIN_S} s and {blows.done}"
         if len(file_ids) < min(JOBS, finished + AHEAD):
-            file_ids.add(cluster.upload(source, profile="mp4"))
+            try:
+                file_ids.add(cluster.upload(source, profile="mp4"))
+            except urllib.error.HTTPError as error:
+                # One that was stopped within a transaction holds SQLite's lock until it goes on. The API says so; ask again.
+                if error.code != 503 or not blows.stopped:
+                    raise
         else:
             Event().wait(0.1)
 

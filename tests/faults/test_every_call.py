@@ -298,7 +298,7 @@ async def test_a_job_broken_at_any_call_is_ended_by_the_next(
 
 async def much_is_left(world: World) -> None:
     """An original that a completed file left, a file that the catalog lost, a loser's outputs, outputs of nobody, an address that
-    nobody used, an upload that nobody heard of, and half of an upload."""
+    nobody used, an upload that nobody heard of, half of an upload, and half of one whose file was cancelled."""
     world.raw.upload(LOST_KEY, b"lost")
     await world.handle_next()
     await world.given.forget(LOST_ID)
@@ -317,6 +317,10 @@ async def much_is_left(world: World) -> None:
     await world.given.expired_lease(file_id_of_object(gone, "abr"), version=gone, run_id="killed")
     world.raw.lose("dropped/c.mp4")
     world.raw.uploads.append(("dropped/b.mp4", "half", datetime.now(UTC)))
+    unwanted = await world.given.pending()
+    await world.catalog.bind_upload(unwanted.file_id, "unwanted")
+    world.raw.uploads.append((unwanted.key, "unwanted", datetime.now(UTC)))
+    await world.catalog.request_cancel(unwanted.file_id)
 
 
 async def sweep_all(world: World, breaker: Breaker) -> None:
@@ -352,13 +356,14 @@ async def test_a_sweep_broken_at_any_call_is_done_by_the_next(fault: Fault, tmp_
                 statuses = [
                     file.status for file in (await world.catalog.list(owner=None, status=None, limit=9, cursor=None)).files
                 ]
-                assert sorted(statuses) == ["completed", "completed", "completed", "expired", "failed", "failed"]
+                assert sorted(statuses) == ["cancelled", "completed", "completed", "completed", "expired", "failed", "failed"]
             except AssertionError as error:
                 raise AssertionError(f"{fault} at call {number}, {hit}") from error
         if hit is None:
             break
         broken_at.append(hit)
-    assert {"raw.delete", "catalog.raw_deleted", "processed.delete_prefix", "catalog.run_swept", "queue.send"} <= set(broken_at)
+    asked_for = {"raw.delete", "catalog.raw_deleted", "processed.delete_prefix", "catalog.run_swept", "queue.send"}
+    assert asked_for | {"raw.abort_upload", "catalog.upload_ended"} <= set(broken_at)
 
 
 # --- that none is forgotten ---------------------------------------------------------------------------------------------

@@ -118,6 +118,20 @@ def test_a_job_that_an_outage_breaks_off_is_done_when_it_ends(tmp_path: Path) ->
         assert told["error"] is None
 
 
+@pytest.mark.timeout(200)
+def test_expired_tokens_at_the_heartbeats_lose_no_lease(tmp_path: Path) -> None:
+    """Until new credentials are there the lease that was proved still holds."""
+    with daemon_behind(tmp_path, VPROC_VISIBILITY_TIMEOUT_S="6") as (daemon, proxy):
+        proxy.on("ChangeMessageVisibility", *[status(403, "ExpiredToken")] * 3)
+        file_id = daemon.caller.upload(clip("hd.mp4"))
+        told = daemon.caller.completed(file_id)
+        assert (told["attempts"], told["error"]) == (1, None)
+        assert proxy.calls["ChangeMessageVisibility"] > 3
+        metrics = fetch(f"{daemon.api}/metrics").body.decode()
+        assert 'vproc_heartbeats_total{outcome="error"} 3.0' in metrics
+        assert 'vproc_heartbeats_total{outcome="lost"}' not in metrics
+
+
 def log_text(daemon: Daemon) -> str:
     return (daemon.folder / f"{daemon.name}.err").read_text()
 

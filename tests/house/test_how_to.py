@@ -86,6 +86,24 @@ def test_the_session_of_the_readme_works(api: str, tmp_path: Path) -> None:
     assert {"hls", "dash", "poster"} <= {output["kind"] for output in processed["outputs"]}
 
 
+def test_parts_by_curl_work(api: str, tmp_path: Path) -> None:
+    """The page's commands announce, send every part and join them, and the file is processed as the profile says."""
+    run(
+        "ffmpeg -v error -f lavfi -i testsrc2=size=640x360:rate=25:duration=20 -c:v libx264 -qp 0 -preset ultrafast film.mp4",
+        tmp_path,
+    )
+    assert (tmp_path / "film.mp4").stat().st_size > 6 * 1024 * 1024
+    commands = blocks("docs/how-to/uploads.md", heading="Parts with curl")
+    script = "\n".join(commands).replace("-b 64M", "-b 5M")
+    joined = json.loads(run(script, tmp_path, api=api, key="any").strip().splitlines()[-1])
+    assert set(joined) == {"location", "key", "bucket"}
+    assert len(list(tmp_path.glob("part.*"))) > 1
+    file_id = joined["key"].rpartition("/")[2].removesuffix(".mp4")
+    end = run(f"curl -fsSN --max-time 60 {api}/upload/{file_id}/events | grep '^data:' | tail -1 | cut -c 6-", tmp_path)
+    status = json.loads(run(f"curl -fsS {api}/upload/{file_id}/status", tmp_path))
+    assert (status["processing_status"], status["profile"]) == ("completed", "mp4"), end
+
+
 # --- the set-up on AWS -------------------------------------------------------------------------------------------------
 
 

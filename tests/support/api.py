@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.catalog import Given
 from tests.support.memory import MemoryPresigner, MemoryQueue, MemoryStore
+from tests.support.memory_multipart import MemoryMultipart
 from vproc.api.access import OpenIdentity
 from vproc.api.parts import Limits, Versions
 from vproc.api.readiness import ReadinessChecks
@@ -24,7 +25,7 @@ from vproc.core.files import File
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import UnauthenticatedError
 from vproc.http import make_app, serve_app
-from vproc.ports import Caller
+from vproc.ports import AccountParts, Caller
 from vproc.telemetry import Metrics
 
 PROFILES = ("abr", "mp4", "copy")
@@ -32,13 +33,13 @@ UPLOAD = {"file_name": "holiday.mp4"}
 
 
 class TokenIdentity:
-    """Callers by their token: ``Bearer NAME`` is NAME, ``Bearer admin`` sees all; nobody else is let in."""
+    """Callers by their token: ``Bearer NAME`` and ``Bearer NAME~ANYTHING`` are NAME, who sees all where it is ``admin``."""
 
     async def identify(self, authorization: str | None, cookies: Mapping[str, str]) -> Caller:
         """The name in the token."""
         if authorization is None or not authorization.startswith("Bearer "):
             raise UnauthenticatedError("Send Authorization: Bearer with a key or a token.")
-        name = authorization.removeprefix("Bearer ")
+        name = authorization.removeprefix("Bearer ").partition("~")[0]
         return Caller(name, admin=name == "admin")
 
 
@@ -74,6 +75,7 @@ class RunningApi:
     processed: MemoryStore
     queue: MemoryQueue
     presigner: MemoryPresigner
+    multipart: MemoryMultipart
     metrics: Metrics
     draining: anyio.Event
     url: str = field(default="")
@@ -117,9 +119,11 @@ async def running_api(
     identity: Any = None,
     limits: Limits | None = None,
     shutdown_timeout_s: float = 2.0,
+    accounts: Callable[[SqlCatalog], AccountParts] | None = None,
 ) -> AsyncIterator[RunningApi]:
-    """An API on a port of its own, with its catalog in that folder."""
+    """An API on a port of its own, with its catalog in that folder. ``accounts`` makes its accounts over that catalog."""
     raw, processed, queue, presigner = MemoryStore("raw"), MemoryStore("processed"), MemoryQueue(), MemoryPresigner()
+    multipart = MemoryMultipart(raw)
     metrics, draining = Metrics(CollectorRegistry()), anyio.Event()
     async with open_catalog(f"sqlite+aiosqlite:///{folder}/catalog.db") as catalog:
         checks = {"queue": queue.check, "raw_bucket": raw.check, "database": catalog.check}
@@ -129,13 +133,16 @@ async def running_api(
             raw=raw,
             processed=processed,
             presigner=presigner,
+            multipart_uploads=multipart,
             queue=queue,
             identity=identity or OpenIdentity(),
+            keys=catalog,
             metrics=metrics,
             limits=limits or Limits(profiles=PROFILES),
             versions=Versions(vproc="1.2.3", ffmpeg="5.1.9"),
             readiness=readiness,
             draining=draining,
+            accounts=accounts(catalog) if accounts is not None else None,
         )
         serving = serve_app(app, host="127.0.0.1", port=0, shutdown_timeout_s=shutdown_timeout_s)
         async with serving as port, aiohttp.ClientSession() as session:
@@ -149,6 +156,7 @@ async def running_api(
                 processed=processed,
                 queue=queue,
                 presigner=presigner,
+                multipart=multipart,
                 metrics=metrics,
                 draining=draining,
                 url=f"http://127.0.0.1:{port}",

@@ -43,14 +43,16 @@ def fetch(url: str, method: str = "GET", body: bytes | None = None, headers: dic
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Asks the API at ``api``."""
+    """Asks the API at ``api``, with a key where it is given one."""
 
     api: str
+    key: str | None = None
 
     def ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Answered:
         """One request, JSON in where there is a body."""
         data = None if body is None else json.dumps(body).encode()
-        return fetch(self.api + path, method, data, {"Content-Type": "application/json"})
+        proof = {"Authorization": f"Bearer {self.key}"} if self.key is not None else {}
+        return fetch(self.api + path, method, data, {"Content-Type": "application/json"} | proof)
 
     def announce(self, name: str, **fields: object) -> dict[str, Any]:
         """Announce an upload: where to put it, and with which headers."""

@@ -71,6 +71,9 @@ import os, time
 f = open('ghost', 'wb'); os.unlink('ghost')
 for n in range(1000): f.write(b'x' * 1048576); f.flush(); time.sleep(0.01)""",
     "one_large": "f = open('large', 'wb')\nwhile True: f.write(b'x' * 65536)",
+    "reserve": """
+import mmap, sys
+print(len(mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)))""",
     "allocate": "held = bytearray(int(__import__('sys').argv[1])); print(len(held))",
     "orphan": """
 import os, signal, sys

@@ -16,6 +16,8 @@ from uuid import UUID, uuid4
 from aiohttp import web
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from tests.support.fake_parts import FakeParts
+
 CUT = 0
 """Among ``put_answers`` and ``get_faults``: the connection is cut instead of an answer."""
 
@@ -57,9 +59,14 @@ class FakeApi:
     problem: tuple[int, str] | None = None
     raw_answer: str | None = None
     page: str | None = None
+    parts: FakeParts = field(default_factory=FakeParts)
+
+    lost_announcements: int = 0
+    """How many announcements are taken whose answer never comes."""
 
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     announced: list[dict[str, Any]] = field(default_factory=list)
+    idempotency_keys: list[str | None] = field(default_factory=list)
     puts: list[Put] = field(default_factory=list)
     gets: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -77,6 +84,7 @@ class FakeApi:
         app = web.Application(client_max_size=1 << 30, middlewares=[self._scripted])
         app.add_routes(
             [
+                *self.parts.routes(),
                 web.post("/upload", self._announce),
                 web.put("/raw/{key:.+}", self._take),
                 web.get("/upload/{id}/status", self._status),
@@ -110,6 +118,10 @@ class FakeApi:
 
     async def _announce(self, request: web.Request) -> web.Response:
         self.announced.append(await request.json())
+        self.idempotency_keys.append(request.headers.get("Idempotency-Key"))
+        if self.lost_announcements:
+            self.lost_announcements -= 1
+            _cut(request)
         answer = {
             "file_id": str(self.file_id),
             "s3_key": f"videos/default/{self.file_id}.mp4",

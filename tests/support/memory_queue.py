@@ -65,6 +65,7 @@ class MemoryQueue(Faults):
         self.max_receive_count = max_receive_count
         self.longest_wait_s = longest_wait_s
         self.dead: list[DeadLetter] = []
+        self.groups: list[str | None] = []
         self._messages: dict[str, _Held] = {}
         self._numbers = itertools.count(1)
         self._arrived = anyio.Event()
@@ -127,8 +128,9 @@ class MemoryQueue(Faults):
             del self._messages[held.message_id]
 
     @faulty
-    async def send(self, body: str) -> None:
-        """As the port says."""
+    async def send(self, body: str, *, group: str | None = None) -> None:
+        """As the port says; the groups of all that was sent are in ``groups``, oldest first."""
+        self.groups.append(group)
         self.put(body)
 
     @faulty

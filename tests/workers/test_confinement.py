@@ -3,6 +3,7 @@ from __future__ import annotations
 import marshal
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def test_limits_of_the_process_never_count_the_users_processes() -> None:
         (resource.RLIMIT_FSIZE, 40, 40),
         (resource.RLIMIT_AS, 30, 30),
     ]
+    assert (resource.RLIMIT_DATA, 20, 20) in rlimits(replace(LIMITS, data_bytes=20))
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 5, 7])

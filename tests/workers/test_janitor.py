@@ -10,12 +10,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from sqlalchemy import update
 
 from tests.support.catalog import FIGURES
 from tests.support.memory import ManualClock
 from tests.support.world import FILE_ID, KEY, World, open_world
 from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import manifest_key
+from vproc.db.tables import files
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 from vproc.workers import janitor as janitor_module
 from vproc.workers.janitor import DEPTH_EVERY_BUSY_S, DEPTH_EVERY_IDLE_S, RECONCILE_EVERY_S, Janitor
@@ -118,6 +120,31 @@ async def test_addresses_that_nobody_used_expire_a_day_after_their_time(tmp_path
         assert (await world.given.read(old.file_id)).status is Status.EXPIRED
         assert (await world.given.read(young.file_id)).status is Status.PENDING
         assert world.count("vproc_janitor_actions_total", action="pending_expired") == 1
+
+
+# --- uploads in parts ------------------------------------------------------------------------------------------------
+
+
+async def test_parts_of_what_nobody_will_finish_are_given_up(tmp_path: Path) -> None:
+    """Of files that were cancelled or deleted, or whose time is over; one that waits keeps its parts."""
+    async with open_world(tmp_path) as world:
+        begun = datetime.now(UTC)
+        waiting, cancelled, buried, expired = [await world.given.pending() for _ in range(4)]
+        for file in (waiting, cancelled, buried, expired):
+            await world.catalog.bind_upload(file.file_id, f"upload of {file.file_id}")
+            world.raw.uploads.append((file.key, f"upload of {file.file_id}", begun))
+        old = (begun - timedelta(hours=25)).timestamp()
+        async with world.catalog._database.write() as connection:
+            await connection.execute(update(files).where(files.c.file_id == expired.file_id).values(upload_expires_at=old))
+        await world.catalog.request_cancel(cancelled.file_id)
+        await world.catalog.bury(buried.file_id)
+        world.raw.fail_next("abort_upload", AWAY)
+        await world.janitor.sweep()
+        assert len(world.raw.uploads) == 2
+        await world.janitor.sweep()
+        assert [key for key, _, _ in world.raw.uploads] == [waiting.key]
+        assert await world.catalog.left_uploads(limit=10) == ()
+        assert world.count("vproc_janitor_actions_total", action="upload_aborted") == 3
 
 
 # --- runs that did not win -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from tests.support.catalog import claim_request, new_file
+from tests.support.catalog import Given, claim_request, new_file
 from tests.support.memory import s3_event
 from tests.support.world import FILE_ID, KEY, Step, World, direct_job, open_world
 from vproc.core.dead_letters import CODE_ATTRIBUTE
@@ -40,6 +40,8 @@ async def test_an_upload_becomes_completed_outputs_and_nothing_is_left(tmp_path:
         assert (file.status, file.progress, file.attempts) == (Status.COMPLETED, 1.0, 1)
         assert (file.original_codec, file.target_codec) == ("hevc", "h264")
         assert file.raw_state is RawState.DELETED
+        (row,) = await Given(world.catalog).rows("files")
+        assert row["media_s"] == 2.0  # what a quota of media counts
         assert world.raw.keys == []
         (attempt,) = await world.catalog.attempts(FILE_ID)
         assert (attempt.outcome, attempt.bytes_in, attempt.bytes_out) == (Outcome.COMPLETED, 9, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,9 +183,11 @@ async def test_both_commands_run_within_limits_that_follow_from_the_plan(tmp_pat
     await encode(runner, plan, tmp_path)
     assert [call.argv for call in runner.calls] == [plan.argv, plan.sheets_argv]
     largest = plan.estimated_bytes * 3 + GIB // 4
+    assert plan.pictures is not None
+    memory = plan.pictures.memory(threads=None, cores=len(os.sched_getaffinity(0)))
     wanted = ProcessLimits(
-        wall_s=JOB_S, cpu_s=int(JOB_S) * 64, memory_bytes=8 * GIB, output_bytes=largest, directory_bytes=SOURCE_BYTES + largest,
-        stall_s=STALL_S,
+        wall_s=JOB_S, cpu_s=int(JOB_S) * 64, memory_bytes=memory.address_bytes, data_bytes=memory.data_bytes,
+        output_bytes=largest, directory_bytes=SOURCE_BYTES + largest, stall_s=STALL_S,
     )  # fmt: skip
     assert [call.limits for call in runner.calls] == [wanted, wanted]
     assert {call.cwd for call in runner.calls} == {tmp_path}
@@ -209,6 +212,14 @@ async def test_thumbnails_are_gone_once_their_sheets_are_made(tmp_path: Path) ->
     plan = planned(tmp_path, "thumbnails")
     await encode(playing(plan), plan, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("profile", ["audio", "copy"])
+async def test_where_no_picture_is_decoded_the_address_space_alone_is_bounded(profile: str, tmp_path: Path) -> None:
+    plan = planned(tmp_path, profile)
+    runner = playing(plan)
+    await encode(runner, plan, tmp_path)
+    assert [(call.limits.memory_bytes, call.limits.data_bytes) for call in runner.calls] == [(8 * GIB, None)]
 
 
 @pytest.mark.parametrize("profile", ["mp4", "audio", "copy"])

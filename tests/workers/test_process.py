@@ -322,3 +322,24 @@ async def test_input_that_arrives_is_news_and_a_child_that_takes_none_is_stalled
     assert (await run(stub("tick"), tmp_path, bounds, on_line=tick, feed=trickle)).stopped is None
     stalled = await run(stub("take_nothing"), tmp_path, bounds, on_line=lambda _: False, feed=flood)
     assert stalled.stopped is StopReason.STALL
+
+
+def session_nice(pid: int | str) -> str | None:
+    """By how much a process's session steps back for others; None where it has no such group, or this kernel has none."""
+    with suppress(FileNotFoundError):
+        return next(reversed(Path(f"/proc/{pid}/autogroup").read_text().split()), None)
+    return None
+
+
+async def test_a_childs_session_yields_to_the_daemon(tmp_path: Path) -> None:
+    """A nice value counts within a session only, and each child has one of its own."""
+    ours = session_nice("self")
+
+    async def until_it_yields(_: Callable[[bytes], Awaitable[bool]]) -> None:
+        [pid] = children()
+        with anyio.fail_after(20):
+            while session_nice(pid) not in {"10", None}:
+                await anyio.lowlevel.checkpoint()
+
+    await run(stub("count_input"), tmp_path, feed=until_it_yields)
+    assert session_nice("self") == ours

@@ -106,6 +106,27 @@ async def test_few_go_up_at_a_time_and_large_ones_alone(tmp_path: Path, monkeypa
     assert not store.large_beside_others
 
 
+async def test_what_is_sent_again_while_it_is_still_being_sent_stays(tmp_path: Path) -> None:
+    """A film's last segment may grow by a rest: its first sending must not land on top of its second."""
+    store = MemoryStore("processed")
+    sending = Publisher(store=store).sending(FILE_ID, "run", on_sent=lambda size: None)
+    short = segment(tmp_path, 1)
+    (tmp_path / "longer").mkdir()
+    longer = segment(tmp_path / "longer", 1, 20)
+    first = store.pause_next("put_file")
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sending.send, short)
+            await first.reached.wait()
+            tasks.start_soon(sending.send, longer)
+            await sending.send(segment(tmp_path, 2))  # what is not of its path does not wait
+            assert store.calls["put_file"] == 2
+            first.release()
+        outputs, _ = await sending.finish(Package((longer,), {}))
+    assert [output.bytes for output in outputs] == [20]
+    assert store.body(f"{FILE_ID}/run/v/1.m4s") == b"\x01" * 20
+
+
 async def test_the_first_failure_stops_the_rest_and_leaves_plain(tmp_path: Path) -> None:
     store = MemoryStore("processed")
     store.fail_next("put_file", UnavailableError("S3 is away"))

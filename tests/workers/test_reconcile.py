@@ -231,6 +231,22 @@ async def test_uploads_in_parts_are_given_up_after_a_day(tmp_path: Path) -> None
         assert [upload[0] for upload in (*world.raw.uploads, *world.processed.uploads)] == ["young", "young"]
 
 
+async def test_an_upload_in_parts_that_goes_on_is_left_for_longer(tmp_path: Path) -> None:
+    """While an address of its parts holds: a slow line may need two days."""
+    async with open_world(tmp_path) as world:
+        now = datetime.now(UTC)
+        slow, forgotten, other = [
+            await world.given.pending(bucket="raw", upload_expires_at=now + timedelta(minutes=minutes))
+            for minutes in (5000, -5, 5000)
+        ]
+        for file, upload_id in ((slow, "1"), (forgotten, "2"), (other, "4")):
+            await world.catalog.bind_upload(file.file_id, upload_id)
+        world.raw.uploads += [(slow.key, "1", now - SWEEP_GRACE), (forgotten.key, "2", now - SWEEP_GRACE)]
+        world.raw.uploads += [(other.key, "3", now - SWEEP_GRACE)]
+        assert await Pass(world)() == [Repair.ABORTED] * 2
+        assert [upload[:2] for upload in world.raw.uploads] == [(slow.key, "1")]
+
+
 # --- originals --------------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,16 @@ async def test_memory_over_its_limit_is_not_given(runner: LocalRunner, tmp_path:
 
 
 @RUNNERS
+async def test_what_a_child_reserves_is_not_what_it_fills(runner: LocalRunner, tmp_path: Path) -> None:
+    """Where the two limits differ: address space that nothing is written to is given, memory beyond the other is not."""
+    bounds = limits(data_bytes=256 * MIB)
+    assert (await runner.run(stub("reserve", 1024 * MIB), cwd=tmp_path, limits=bounds)).stdout == b"1073741824\n"
+    assert (await runner.run(stub("allocate", 64 * MIB), cwd=tmp_path, limits=bounds)).stdout == b"67108864\n"
+    refused = await runner.run(stub("allocate", 300 * MIB), cwd=tmp_path, limits=bounds)
+    assert (refused.returncode, refused.stderr.split()[-1]) == (1, "MemoryError")
+
+
+@RUNNERS
 async def test_a_full_directory_stops_the_child(runner: LocalRunner, tmp_path: Path) -> None:
     result = await runner.run(stub("fill"), cwd=tmp_path, limits=limits(directory_bytes=8 * MIB))
     assert result.stopped is StopReason.DIRECTORY

@@ -10,11 +10,13 @@ import pydantic_core
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
-from vproc.api.problem import RequestTimeoutError, UnsupportedMediaTypeError
+from vproc.api.problem import MAX_BODY_BYTES, RequestTimeoutError, UnsupportedMediaTypeError
 from vproc.api.route import JSON
-from vproc.errors import InvalidRequestError, RequestError
+from vproc.errors import InvalidRequestError, PayloadTooLargeError, RequestError
 
 BODY_WITHIN_S = 10
+MOST_BODY_BYTES = 1024 * 1024
+"""What any route takes at most: the names of ten thousand parts."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,22 +27,29 @@ def refuse_encoded(request: web.Request) -> None:
         raise UnsupportedMediaTypeError(f"Bodies are taken as they are, without Content-Encoding: {encoding[:40]}.")
 
 
-async def read_body(request: web.Request, model: type[Model]) -> Model:
-    """The body as that model. Raises 408, 413, 415, 400 for what is no JSON object, 422 for one that is not the model."""
+async def read_body(request: web.Request, model: type[Model], *, most_bytes: int = MAX_BODY_BYTES) -> Model:
+    """The body as that model. Raises 408, 413, 415, 400 for what is no JSON object, 422 for one that is not the model.
+
+    ``most_bytes`` is the route's; no route's is over `MOST_BODY_BYTES`.
+    """
     if request.content_type != JSON:
         raise UnsupportedMediaTypeError(f"The body must be JSON: send Content-Type: {JSON}.")
     try:
         with anyio.fail_after(BODY_WITHIN_S):
-            body = await request.read()
+            body = b"" if (request.content_length or 0) > most_bytes else await request.read()
     except TimeoutError:
         raise RequestTimeoutError(f"The body did not arrive within {BODY_WITHIN_S} s.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLargeError(_too_large(most_bytes)) from None
+    if max(request.content_length or 0, len(body)) > most_bytes:
+        raise PayloadTooLargeError(_too_large(most_bytes))
     try:
         value = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError:
         raise RequestError("The body is not JSON.") from None
     if not isinstance(value, dict):
         raise RequestError("The body must be a JSON object.")
-    return _validated(model, value)
+    return validated(model, value)
 
 
 def read_query(request: web.Request, model: type[Model]) -> Model:
@@ -48,10 +57,27 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     twice = sorted(name for name, times in Counter(name for name, _ in request.query.items()).items() if times > 1)
     if twice:
         raise InvalidRequestError(f"{_shown(twice[0])}: given more than once.")
-    return _validated(model, dict(request.query))
+    return validated(model, dict(request.query))
 
 
-def _validated(model: type[Model], value: dict[str, Any]) -> Model:
+def read_pairs_query(request: web.Request, model: type[Model], *, pairs: str) -> Model:
+    """The query as that model, whose field ``pairs`` is written ``pairs[NAME]=VALUE``, as often as there are pairs. Of what is
+    given twice the last counts; what the model does not know is ignored where it says so."""
+    value: dict[str, Any] = {pairs: {}}
+    for name, text in request.query.items():
+        if name.startswith(f"{pairs}[") and name.endswith("]"):
+            value[pairs][name[len(pairs) + 1 : -1]] = text
+        elif name != pairs:
+            value[name] = text
+    return validated(model, value)
+
+
+def _too_large(most_bytes: int) -> str:
+    return f"A body takes {most_bytes // 1024} KiB at most."
+
+
+def validated(model: type[Model], value: dict[str, Any]) -> Model:
+    """Those values as that model. Raises 422."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -1,4 +1,5 @@
-"""The OpenAPI document as a page for people: made here, with no script and no request to any other host."""
+"""The OpenAPI document as a page for people: Swagger UI, of which the daemon serves its own copy, and the same made here for
+browsers without scripts. Nothing is asked of any other host."""
 
 from __future__ import annotations
 
@@ -10,15 +11,22 @@ from typing import Any
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>vproc {version}: the HTTP API</title><link rel="stylesheet" href="/assets/style.css"></head>
-<body><main>
+<title>vproc {version}: the HTTP API</title>
+<link rel="icon" href="/assets/icon.svg">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<noscript><link rel="stylesheet" href="/assets/style.css"></noscript></head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/assets/docs.js"></script>
+<noscript><main>
 <h1>vproc {version}: the HTTP API</h1>
 <p>{description} The same for programs: <a href="/openapi.json">openapi.json</a>. <a href="/">The upload page</a>.</p>
 <nav><ul>{index}</ul></nav>
 {sections}
 <h2>Bodies</h2>
 {schemas}
-</main></body></html>
+</main></noscript></body></html>
 """
 
 

@@ -48,15 +48,7 @@ async def processed(request: web.Request) -> web.Response:
     parts = parts_of(request)
     query = read_query(request, OutputQuery)
     file = await own_file(request)
-    if file.status is not Status.COMPLETED:
-        raise NotFoundError(f"Processed file not available. Current status: {file.status}")
-    body = await parts.processed.get(manifest_key(file.file_id))
-    if body is None:
-        log.error("manifest_missing", file_id=str(file.file_id))
-        raise NotFoundError(
-            f"Processed file not available. Current status: {file.status}, but its outputs are gone from the bucket."
-        )
-    outputs = listed_outputs(Manifest.from_json(body), segments=query.segments)
+    outputs = listed_outputs(await committed_manifest(parts, file), segments=query.segments)
     if not outputs:
         raise NotFoundError("The file was processed, but nothing came of it.")
     addresses = []
@@ -69,6 +61,19 @@ async def processed(request: web.Request) -> web.Response:
     main = addresses[outputs.index(main_output(outputs))]
     answer = ProcessedAddresses(download_url=main.url, expires_at=min(ends, default=None), outputs=tuple(addresses))
     return reply(answer)
+
+
+async def committed_manifest(parts: Parts, file: File) -> Manifest:
+    """The manifest of a completed file; `NotFoundError` for any other."""
+    if file.status is not Status.COMPLETED:
+        raise NotFoundError(f"Processed file not available. Current status: {file.status}")
+    body = await parts.processed.get(manifest_key(file.file_id))
+    if body is None:
+        log.error("manifest_missing", file_id=str(file.file_id))
+        raise NotFoundError(
+            f"Processed file not available. Current status: {file.status}, but its outputs are gone from the bucket."
+        )
+    return Manifest.from_json(body)
 
 
 def listed_outputs(manifest: Manifest, *, segments: bool = False) -> tuple[Output, ...]:

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from vproc.api.access import caller_of, may_see, own_file
-from vproc.api.models import FileStatus
+from vproc.api.models import FileStatus, StreamedEvent
 from vproc.api.parts import ANSWERED_AT, STREAM, Parts, parts_of
-from vproc.api.route import EVENT_STREAM, Access, Answer, Route
+from vproc.api.route import EVENT_STREAM, Access, Answer, Header, Route
 from vproc.core.files import File
 from vproc.errors import UnavailableError
 from vproc.ports import Caller
@@ -26,6 +26,7 @@ PING_INTERVAL_S = 15.0
 SEND_TIMEOUT_S = 20.0
 _RECONNECT_AFTER_MS = 2000
 _LARGEST_ID_DIGITS = 15
+_LAST_EVENT_ID = EventSourceResponse.DEFAULT_LAST_EVENT_HEADER
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +35,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     """Stream a file's changes. Without ``end`` the stream broke off: the client asks again and is told all that counts."""
     parts = parts_of(request)
     file = await own_file(request)
-    number = _number_of(request.headers.get(EventSourceResponse.DEFAULT_LAST_EVENT_HEADER))
+    number = _number_of(request.headers.get(_LAST_EVENT_ID))
     response = EventSourceResponse(ping_interval=PING_INTERVAL_S, send_timeout=SEND_TIMEOUT_S)
     await response.prepare(request)
     request[STREAM] = response
@@ -121,7 +122,8 @@ ROUTES = (
             "Server-sent events: `status` holds the same JSON as GET /upload/{file_id}/status, at once and at each change; "
             "`end` follows the last one. A stream that ends without it broke off: ask again."
         ),
-        answers=(Answer(200, "A stream of events", media_type=EVENT_STREAM),),
+        answers=(Answer(200, "A stream of events", StreamedEvent, media_types=(EVENT_STREAM,)),),
+        headers=(Header(_LAST_EVENT_ID, "The id of the last event that was seen: ids go on from it."),),
         problems=(404, 503),
         streams=True,
     ),

@@ -8,11 +8,11 @@ import unicodedata
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from vproc.api.patterns import content_type_pattern, file_name_pattern
 from vproc.core.files import File, Stage, Status
 from vproc.core.keys import ALLOWED_SUFFIXES
 from vproc.core.manifest import Output
@@ -89,17 +89,23 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
 
 
 def _callback_url(value: str) -> str:
-    rule = "takes an absolute http:// or https:// address without user name or password"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ValueError(rule) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or port == 0:
-        raise ValueError(rule)
+    """Where it may point is the settings' business: see `core.webhook_target`."""
     if len(value) > MAX_CALLBACK_CHARS or any(not char.isprintable() or char.isspace() for char in value):
-        raise ValueError(f"{rule}, {MAX_CALLBACK_CHARS} characters at most and no spaces")
+        raise ValueError(f"takes {MAX_CALLBACK_CHARS} characters at most and no spaces")
     return value
+
+
+FileName = Annotated[
+    StrictStr,
+    AfterValidator(_file_name),
+    Field(min_length=1, json_schema_extra={"pattern": file_name_pattern(ALLOWED_SUFFIXES)}),
+]
+ContentType = Annotated[
+    StrictStr,
+    AfterValidator(_content_type),
+    Field(json_schema_extra={"pattern": content_type_pattern(_APPLICATION_TYPES)}),
+]
+Metadata = Annotated[dict[StrictStr, StrictStr], AfterValidator(_metadata)]
 
 
 def _utc(value: datetime) -> datetime:
@@ -124,18 +130,18 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    file_name: Annotated[StrictStr, AfterValidator(_file_name), Field(min_length=1)]
+    file_name: FileName
     """Its base name counts: 1 to 255 characters, no control characters, with one of the allowed suffixes."""
-    content_type: Annotated[StrictStr, AfterValidator(_content_type)] | None = None
+    content_type: ContentType | None = None
     """`video/…`, `audio/…` or `application/octet-stream`; follows from the suffix where it is left out."""
     size: Annotated[StrictInt, Field(ge=1)] | None = None
     """Length in bytes. Where given, the address takes an upload of exactly this length."""
     profile: StrictStr | None = None
     """What to make of it: see `vproc profiles`."""
-    metadata: Annotated[dict[StrictStr, StrictStr], AfterValidator(_metadata)] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
     """Up to 16 pairs of strings, 2 KiB together, kept with the file."""
     callback_url: Annotated[StrictStr, AfterValidator(_callback_url)] | None = None
-    """Told of the end by a webhook."""
+    """An https:// address on the internet that is told of each state by a webhook."""
 
 
 class UploadAddress(_Answer):
@@ -217,6 +223,18 @@ class FileStatus(_Answer):
         )
 
 
+class StreamedEvent(_Answer):
+    """One event of a stream, by its fields."""
+
+    event: Literal["status", "end"]
+    data: Annotated[str, Field(json_schema_extra={"contentMediaType": "application/json"})]
+    """With `status` the same JSON as GET /upload/{file_id}/status; with `end` an empty object."""
+    id: Annotated[str, Field(pattern="^[0-9]+$")]
+    """For `Last-Event-ID`."""
+    retry: int
+    """Milliseconds after which to ask again where the stream breaks off."""
+
+
 class ListQuery(BaseModel):
     """How to list files."""
 
@@ -283,6 +301,15 @@ class ProcessedAddresses(_Answer):
     download_url: str
     expires_at: Instant | None
     outputs: tuple[OutputAddress, ...]
+
+
+class Playback(_Answer):
+    """What a player is given: addresses relative to this API, good until `expires_at`; null where the profile makes none."""
+
+    hls: str | None
+    dash: str | None
+    poster: str | None
+    expires_at: Instant
 
 
 class Health(_Answer):

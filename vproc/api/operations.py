@@ -9,7 +9,7 @@ from vproc.api.models import Health, Readiness, Version
 from vproc.api.parts import parts_of
 from vproc.api.problem import RETRY_AFTER_S
 from vproc.api.reply import reply
-from vproc.api.route import PLAIN_TEXT, Access, Answer, Route
+from vproc.api.route import OPENMETRICS, PLAIN_TEXT, Access, Answer, Route
 
 _HEALTH = Health()
 
@@ -65,7 +65,7 @@ ROUTES = (
         handler=metrics,
         access=Access.OPEN,
         summary="Metrics for Prometheus",
-        answers=(Answer(200, "Prometheus' text format", media_type=PLAIN_TEXT),),
+        answers=(Answer(200, "Prometheus' text format", media_types=(PLAIN_TEXT, OPENMETRICS)),),
         tag="operations",
         quiet=True,
     ),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ from aiohttp import web
 
 from vproc.api.docs import docs_page
 from vproc.api.parts import Parts, parts_of
-from vproc.api.route import HTML, JSON, Access, Answer, Route
+from vproc.api.route import HTML, JSON, PLAIN_TEXT, Access, Answer, AnswerHeader, Route
 from vproc.errors import NotFoundError, UnavailableError
 
-_ASSET_TYPES = {".css": "text/css", ".js": "text/javascript", ".html": HTML, ".svg": "image/svg+xml"}
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".html": HTML, ".svg": "image/svg+xml", ".txt": PLAIN_TEXT}
 _INDEX = "index.html"
 
 
@@ -37,12 +38,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """All files, read once at the start. ``assets`` by name."""
+    """All files, read once at the start. ``assets`` and ``swagger`` (Swagger UI's) by name."""
 
     index: Page
     docs: Page
     openapi: Page
     assets: Mapping[str, Page]
+    swagger: Mapping[str, Page]
 
 
 PAGES = web.AppKey("pages", Pages)
@@ -50,17 +52,24 @@ PAGES = web.AppKey("pages", Pages)
 
 def load_pages(document: dict[str, Any]) -> Pages:
     """The package's own files under ``vproc/web``, and the two that are made of the API's document."""
-    assets = {}
-    for entry in files("vproc").joinpath("web").iterdir():
-        suffix = entry.name[entry.name.rfind(".") :]
-        if suffix in _ASSET_TYPES:
-            assets[entry.name] = Page.of(entry.read_bytes(), _ASSET_TYPES[suffix])
+    web_folder = files("vproc").joinpath("web")
+    assets = _files_of(web_folder)
     return Pages(
         index=assets.pop(_INDEX),
         docs=Page.of(docs_page(document).encode(), HTML),
         openapi=Page.of(json.dumps(document, ensure_ascii=False).encode(), JSON),
         assets=assets,
+        swagger=_files_of(web_folder.joinpath("swagger")),
     )
+
+
+def _files_of(folder: Traversable) -> dict[str, Page]:
+    """Those of a type that a browser takes."""
+    found = {}
+    for entry in folder.iterdir():
+        if content_type := _TYPES.get(entry.name[entry.name.rfind(".") :]):
+            found[entry.name] = Page.of(entry.read_bytes(), content_type)
+    return found
 
 
 async def index(request: web.Request) -> web.Response:
@@ -72,7 +81,8 @@ async def index(request: web.Request) -> web.Response:
 
 async def docs(request: web.Request) -> web.Response:
     """The API for people."""
-    return _send(request, request.app[PAGES].docs, _policy(""))
+    policy = _policy("script-src 'self'; connect-src 'self'; img-src 'self' data:")
+    return _send(request, request.app[PAGES].docs, policy)
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -82,7 +92,16 @@ async def openapi(request: web.Request) -> web.Response:
 
 async def asset(request: web.Request) -> web.Response:
     """A file of the page."""
-    page = request.app[PAGES].assets.get(request.match_info["name"])
+    return _send_named(request, request.app[PAGES].assets)
+
+
+async def swagger(request: web.Request) -> web.Response:
+    """A file of Swagger UI."""
+    return _send_named(request, request.app[PAGES].swagger)
+
+
+def _send_named(request: web.Request, pages: Mapping[str, Page]) -> web.Response:
+    page = pages.get(request.match_info["name"])
     if page is None:
         raise NotFoundError("There is no such file.")
     return _send(request, page)
@@ -90,7 +109,7 @@ async def asset(request: web.Request) -> web.Response:
 
 def _policy(more: str) -> str:
     rules = ["default-src 'none'", "style-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
-    return "; ".join([*rules, more] if more else rules)
+    return "; ".join([*rules, more])
 
 
 def _send(request: web.Request, page: Page, policy: str | None = None) -> web.Response:
@@ -127,11 +146,15 @@ def _open(path: str, handler: Any, summary: str, *answers: Answer, problems: tup
     )
 
 
-_UNCHANGED = Answer(304, "The caller's copy is still good")
+_ETAG = (AnswerHeader("ETag", "Of this version of the file"),)
+_UNCHANGED = Answer(304, "The caller's copy is still good", headers=_ETAG)
+_PAGE = Answer(200, "A page", media_types=(HTML,), headers=_ETAG)
+_FILE = Answer(200, "The file", media_types=tuple(_TYPES.values()), headers=_ETAG)
 
 ROUTES = (
-    _open("/", index, "The page: upload, watch, fetch", Answer(200, "A page", media_type=HTML), _UNCHANGED),
-    _open("/assets/{name}", asset, "A file of the page", Answer(200, "The file", media_type=HTML), _UNCHANGED, problems=(404,)),
-    _open("/openapi.json", openapi, "This document", Answer(200, "OpenAPI 3.1"), _UNCHANGED),
-    _open("/docs", docs, "This document for people", Answer(200, "A page", media_type=HTML), _UNCHANGED),
+    _open("/", index, "The page: upload, watch, fetch", _PAGE, _UNCHANGED),
+    _open("/assets/{name}", asset, "A file of the page", _FILE, _UNCHANGED, problems=(404,)),
+    _open("/openapi.json", openapi, "This document", Answer(200, "OpenAPI 3.1", headers=_ETAG), _UNCHANGED),
+    _open("/docs", docs, "This document for people", _PAGE, _UNCHANGED),
+    _open("/docs/{name}", swagger, "A file of that page", _FILE, _UNCHANGED, problems=(404,)),
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
 from aiohttp import web
 
 from vproc.api.models import Readiness
-from vproc.ports import Caller, Catalog, Identity, ObjectStore, Presigner, Queue
+from vproc.core.quotas import Quotas
+from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.settings import GIB
 from vproc.telemetry import Metrics
 
@@ -18,12 +20,21 @@ from vproc.telemetry import Metrics
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings that the API answers by. ``profiles`` are the names it takes, ``default_profile`` the one for uploads
-    that name none; ``public_url`` is a CDN in front of the processed bucket."""
+    that name none; ``public_url`` is a CDN in front of the processed bucket; ``cors_origins`` are
+    those whose pages may ask. ``requests_per_minute`` is an owner's,
+    ``unknown_per_minute`` an address's of which nobody knows who asks; ``webhook_hosts`` may be told of a file on private
+    addresses too."""
 
     profiles: tuple[str, ...]
     default_profile: str = "abr"
     max_upload_bytes: int = 50 * GIB
     public_url: str | None = None
+    upload_expires_s: int = 900
+    cors_origins: frozenset[str] = frozenset()
+    quotas: Quotas = field(default_factory=Quotas)
+    requests_per_minute: int | None = None
+    unknown_per_minute: int | None = None
+    webhook_hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +53,31 @@ class Parts:
     raw: ObjectStore
     processed: ObjectStore
     presigner: Presigner
+    multipart: MultipartUploads
     queue: Queue
     identity: Identity
+    keys: KeyStore
     metrics: Metrics
     limits: Limits
     versions: Versions
     readiness: Callable[[], Awaitable[Readiness]]
     draining: anyio.Event
     new_id: Callable[[], UUID]
+    accounts: AccountParts | None = None
+    answering: set[tuple[str, str]] = field(default_factory=set)
+    known_secrets: dict[str, bytes] = field(default_factory=dict)
+
+    async def secret(self, name: str, size_bytes: int) -> bytes:
+        """A secret that every process over this catalog shares; the first that asks for it makes it."""
+        if name not in self.known_secrets:
+            self.known_secrets[name] = await self.keys.secret(name, secrets.token_bytes(size_bytes))
+        return self.known_secrets[name]
 
 
 PARTS = web.AppKey("parts", Parts)
 CALLER = web.RequestKey("caller", Caller)
+AUDITED_FILE = web.RequestKey("audited_file", UUID)
+"""The file that a request made, for the audit; one that the path names is known."""
 REQUEST_ID = web.RequestKey("request_id", str)
 STREAM = web.RequestKey("stream", web.StreamResponse)
 """A response whose head was sent already: nothing else can be answered."""

@@ -11,11 +11,13 @@ from aiohttp import hdrs, web
 
 from vproc.api.models import Problem
 from vproc.api.parts import REQUEST_ID
-from vproc.errors import RequestError, ServiceUnavailableError, UnauthenticatedError, UnavailableError
+from vproc.api.s3_models import S3Problem, in_uppys_words
+from vproc.errors import RequestError, ServiceUnavailableError, TooManyRequestsError, UnauthenticatedError, UnavailableError
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 MAX_BODY_BYTES = 64 * 1024
+_UPPYS = "/s3/"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,6 +54,11 @@ def problem_response(request: web.Request, error: Exception) -> web.Response:
     return _answer(request, 500, HTTPStatus(500).phrase, detail)
 
 
+def problem_model(path: str) -> type[Problem]:
+    """What an error of that path looks like: under ``/s3/`` Uppy reads it, which looks for members of other names."""
+    return S3Problem if path.startswith(_UPPYS) else Problem
+
+
 def _answer(
     request: web.Request,
     status: int,
@@ -62,6 +69,8 @@ def _answer(
     extra: Mapping[str, object] | None = None,
 ) -> web.Response:
     body = Problem(title=title, status=status, detail=detail, instance=request[REQUEST_ID]).model_dump()
+    if problem_model(request.path) is S3Problem:
+        body = in_uppys_words(body)
     text = json.dumps({**(extra or {}), **body}, ensure_ascii=False)
     return web.Response(status=status, text=text, headers=headers, content_type=PROBLEM_TYPE)
 
@@ -69,8 +78,8 @@ def _answer(
 def _headers_of(error: RequestError) -> dict[str, str]:
     if isinstance(error, UnauthenticatedError):
         return {hdrs.WWW_AUTHENTICATE: "Bearer"}
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {hdrs.RETRY_AFTER: str(RETRY_AFTER_S)}
+    if isinstance(error, TooManyRequestsError | ServiceUnavailableError):
+        return {hdrs.RETRY_AFTER: str(error.retry_after_s)}
     return {}
 
 

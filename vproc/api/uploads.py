@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import urlencode
 
 import anyio
@@ -11,16 +12,28 @@ import structlog
 from aiohttp import web
 
 from vproc.api.access import caller_of, own_file
+from vproc.api.announce import (
+    IDEMPOTENCY_KEY,
+    REPLAYED,
+    announce,
+    check_size,
+    checked_profile,
+    object_metadata,
+    read_idempotency_key,
+)
 from vproc.api.body import read_body, read_query
 from vproc.api.ending import to_its_end
 from vproc.api.models import FilePage, FileStatus, ListQuery, UploadAddress, UploadRequest, content_type_of
 from vproc.api.originals import remove_original, standing_original
-from vproc.api.parts import Limits, Parts, parts_of
+from vproc.api.parts import AUDITED_FILE, Limits, Parts, parts_of
 from vproc.api.reply import reply
-from vproc.api.route import Access, Answer, Route
+from vproc.api.route import Access, Answer, AnswerHeader, Header, Route
+from vproc.api.s3_files import give_up_upload
+from vproc.core.fairness import message_group
 from vproc.core.files import RETRYABLE, File, FileError, Status
 from vproc.core.keys import file_prefix, upload_key
 from vproc.core.leases import NewFile
+from vproc.core.webhook_target import TargetError, read_target
 from vproc.errors import (
     ConflictError,
     ErrorCode,
@@ -43,31 +56,36 @@ async def create(request: web.Request) -> web.Response:
     """Announce an upload: the catalog knows the file before anybody has its address."""
     parts = parts_of(request)
     wanted = await read_body(request, UploadRequest)
-    profile = _checked_profile(wanted.profile, parts.limits)
+    profile = checked_profile(wanted.profile, parts.limits)
     _check_size(wanted.size, parts.limits)
-    owner = caller_of(request).owner
+    _check_callback(wanted.callback_url, parts.limits)
+    idempotency = await read_idempotency_key(request)
+    caller = caller_of(request)
+    owner = caller.owner
     file_id = parts.new_id()
     key = upload_key(owner, file_id, wanted.file_name)
     content_type = wanted.content_type or content_type_of(wanted.file_name)
-    # A profile other than the default travels with the object, so that the file can be made anew should the catalog be lost.
-    metadata = {} if profile == parts.limits.default_profile else {"vproc-profile": profile}
+    metadata = object_metadata(profile, parts.limits)
     signed = await parts.presigner.put(key, content_type=content_type, size_bytes=wanted.size, metadata=metadata)
-    file = await parts.catalog.create(
-        NewFile(
-            file_id=file_id,
-            owner=owner,
-            file_name=wanted.file_name,
-            bucket=parts.raw.bucket,
-            key=key,
-            profile=profile,
-            content_type=content_type,
-            size_bytes=wanted.size,
-            metadata=wanted.metadata,
-            callback_url=wanted.callback_url,
-            upload_expires_at=signed.expires_at,
-        )
+    new = NewFile(
+        file_id=file_id,
+        owner=owner,
+        file_name=wanted.file_name,
+        bucket=parts.raw.bucket,
+        key=key,
+        profile=profile,
+        content_type=content_type,
+        size_bytes=wanted.size,
+        metadata=wanted.metadata,
+        callback_url=wanted.callback_url,
+        upload_expires_at=signed.expires_at,
     )
-    log.info("upload_announced", file_id=str(file.file_id), profile=profile, size_bytes=wanted.size)
+    announced = await announce(parts, caller, new, key=idempotency)
+    file = announced.file
+    request[AUDITED_FILE] = file.file_id
+    if announced.replayed:
+        signed = await parts.presigner.put(file.key, content_type=content_type, size_bytes=wanted.size, metadata=metadata)
+    log.info("upload_announced", file_id=str(file.file_id), profile=profile, size_bytes=wanted.size, replayed=announced.replayed)
     address = UploadAddress(
         file_id=file.file_id,
         s3_key=file.key,
@@ -77,7 +95,7 @@ async def create(request: web.Request) -> web.Response:
         expires_at=signed.expires_at,
         profile=file.profile,
     )
-    return reply(address, status=201)
+    return reply(address, status=201, headers={REPLAYED: "true"} if announced.replayed else {})
 
 
 async def status(request: web.Request) -> web.Response:
@@ -104,8 +122,11 @@ async def listing(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel: at once where nobody works on it, else the worker hears of it."""
     file = await own_file(request)
-    told = await parts_of(request).catalog.request_cancel(file.file_id)
+    parts = parts_of(request)
+    told = await parts.catalog.request_cancel(file.file_id)
     log.info("cancel_requested", file_id=str(file.file_id), status=told.status)
+    if told.upload_open and told.status is Status.CANCELLED:
+        await _tried(partial(give_up_upload, parts, told), told, "upload")
     return reply(FileStatus.of(told), status=200 if told.status is Status.CANCELLED else 202)
 
 
@@ -122,7 +143,7 @@ async def retry(request: web.Request) -> web.Response:
     async def reopen_and_send() -> None:
         opened = await parts.catalog.reopen(file.file_id)
         try:
-            await parts.queue.send(_job_message(opened))
+            await parts.queue.send(_job_message(opened), group=message_group(opened.owner))
         except VprocError as error:
             log.warning("retry_not_sent", file_id=str(file.file_id), error=str(error))
             away = FileError(ErrorCode.DEPENDENCY_UNAVAILABLE, "the queue did not take the message of a retry", retryable=True)
@@ -156,8 +177,8 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _sweep(parts: Parts, file: File) -> None:
-    """Remove the original and the outputs of a file that is forgotten already. What cannot be removed now is logged and
-    left: the janitor sweeps prefixes that no file has, and the raw bucket's lifecycle ends originals."""
+    """Remove the original, its parts and the outputs of a file that is forgotten already. What cannot be removed now is logged
+    and left: the janitor sweeps prefixes that no file has, and the raw bucket's lifecycle ends originals."""
 
     async def original() -> None:
         await remove_original(parts.raw, file)
@@ -166,6 +187,8 @@ async def _sweep(parts: Parts, file: File) -> None:
         await parts.processed.delete_prefix(file_prefix(file.file_id))
 
     with anyio.move_on_after(_SWEEP_WITHIN_S) as scope:
+        if file.upload_open:
+            await _tried(partial(give_up_upload, parts, file), file, "upload")
         await _tried(original, file, "original")
         await _tried(outputs, file, "outputs")
     if scope.cancelled_caught:
@@ -183,22 +206,25 @@ def _job_message(file: File) -> str:
     return json.dumps({"bucket": file.bucket, "key": file.key, "file_id": str(file.file_id), "profile": file.profile})
 
 
-def _checked_profile(name: str | None, limits: Limits) -> str:
-    if name is None:
-        return limits.default_profile
-    if name not in limits.profiles:
-        raise InvalidRequestError(f"profile: there is none of this name; there are {', '.join(limits.profiles)}.")
-    return name
+def _check_callback(url: str | None, limits: Limits) -> None:
+    """What a name resolves to is looked at when it is sent to: it may change until then."""
+    if url is None:
+        return
+    try:
+        read_target(url, limits.webhook_hosts)
+    except TargetError as error:
+        rule = "takes an https:// address on the internet, or a host that VPROC_WEBHOOK_ALLOWED_HOSTS names"
+        raise InvalidRequestError(f"callback_url: {error}; it {rule}.") from None
 
 
 def _check_size(size_bytes: int | None, limits: Limits) -> None:
-    if size_bytes is None:
-        return
-    if size_bytes > limits.max_upload_bytes:
-        raise PayloadTooLargeError(f"size: uploads take {limits.max_upload_bytes} bytes at most (VPROC_MAX_UPLOAD_BYTES).")
-    if size_bytes > MAX_PUT_BYTES:
+    check_size(size_bytes, limits)
+    if size_bytes is not None and size_bytes > MAX_PUT_BYTES:
         raise PayloadTooLargeError(f"size: one PUT takes {MAX_PUT_BYTES} bytes at most; upload in parts by /s3/multipart.")
 
+
+_REPLAYED = AnswerHeader(REPLAYED, "`true`: the same request made this file before", always=False)
+_NEXT_PAGE = AnswerHeader("Link", 'The next page\'s address, with `rel="next"`', always=False)
 
 ROUTES = (
     Route(
@@ -208,9 +234,17 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="Announce an upload and get its address",
         description="PUT the bytes to `upload_url` with exactly the `headers` given, once, before `expires_at`.",
-        answers=(Answer(201, "Where to put the bytes", UploadAddress),),
+        answers=(Answer(201, "Where to put the bytes", UploadAddress, headers=(_REPLAYED,)),),
         body=UploadRequest,
-        problems=(400, 408, 413, 415, 422, 503),
+        problems=(400, 408, 409, 413, 415, 422, 503),
+        headers=(
+            Header(
+                IDEMPOTENCY_KEY,
+                "Any text of your own. The same key and body within a day give the same file, with `Idempotent-Replayed: true`.",
+                255,
+            ),
+        ),
+        audit="upload.announce",
     ),
     Route(
         method="GET",
@@ -219,7 +253,7 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="The caller's files, newest first",
         description="Where there are more, the header `Link` holds the address of the next page.",
-        answers=(Answer(200, "A page of files", FilePage),),
+        answers=(Answer(200, "A page of files", FilePage, headers=(_NEXT_PAGE,)),),
         query=ListQuery,
         problems=(422, 503),
     ),
@@ -239,6 +273,7 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="Cancel a file that is pending, uploaded or being processed",
         answers=(Answer(200, "Cancelled", FileStatus), Answer(202, "The worker was told", FileStatus)),
+        audit="file.cancel",
         problems=(404, 409, 503),
     ),
     Route(
@@ -248,6 +283,7 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="Process a failed or cancelled file again",
         answers=(Answer(202, "Back in the queue", FileStatus),),
+        audit="file.retry",
         problems=(404, 409, 503),
     ),
     Route(
@@ -257,6 +293,7 @@ ROUTES = (
         access=Access.IDENTITY,
         summary="Delete a file, its original and its outputs",
         answers=(Answer(204, "Deleted"),),
+        audit="file.delete",
         problems=(404, 409, 503),
     ),
 )

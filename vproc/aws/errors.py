@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from vproc.errors import ErrorCode, TransientError, UnavailableError
@@ -33,6 +33,10 @@ _AWAY_CODES = frozenset(
         "301", "307", "400",
     }
 )  # fmt: skip
+NO_CREDENTIALS = (
+    "no credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance or task a "
+    "role (in a container on EC2 the instance's metadata needs a hop limit of 2)"
+)
 TOO_LONG_CODES = frozenset({"InvalidParameterValue", "MessageTooLong", "AWS.SimpleQueueService.MessageTooLong"})
 
 
@@ -57,8 +61,15 @@ def translated(action: str) -> Iterator[None]:
         if _is_away(code, status):
             raise UnavailableError(sentence) from error
         raise TransientError(ErrorCode.INTERNAL, sentence) from error
+    except NoCredentialsError as error:
+        raise UnavailableError(f"cannot {action}: {NO_CREDENTIALS}") from error
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise UnavailableError(f"cannot {action}: {_short(error)}") from error
+    except RuntimeError as error:
+        # botocore says so of credentials that were renewed and are over all the same; of anything else it is a fault of ours.
+        if "expired" not in str(error):
+            raise
+        raise UnavailableError(f"cannot {action}: the credentials have ended, and no new ones are given") from error
     except KeyError as error:
         # A 200 that is none of the service's: a captive portal, a proxy's own page. The SDK takes it for an empty answer.
         raise UnavailableError(f"cannot {action}: the answer lacks {error}: is that the right address?") from error

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from vproc.aws.credentials import ends_at
 from vproc.aws.errors import translated
+from vproc.errors import UnavailableError
 from vproc.ports import PresignedRequest
 
 
@@ -59,8 +61,17 @@ class S3Presigner:
             url = await self._client.generate_presigned_url(
                 operation, Params={"Bucket": bucket, **parameters}, ExpiresIn=expires_s, HttpMethod=method
             )
-        expires_at = datetime.now(UTC) + timedelta(seconds=expires_s)
-        credentials_end = getattr(self._client._request_signer._credentials, "_expiry_time", None)  # noqa: SLF001 - no public way
-        if isinstance(credentials_end, datetime):
-            expires_at = min(expires_at, credentials_end)
-        return PresignedRequest(method=method, url=url, headers=headers, expires_at=expires_at)
+        return PresignedRequest(method=method, url=url, headers=headers, expires_at=signed_until(self._client, expires_s))
+
+
+def signed_until(client: Any, expires_s: int) -> datetime:
+    """When what this client signs now ends: with its credentials at the latest. Raises `UnavailableError` where they have
+    ended, and it is dead already."""
+    now = datetime.now(UTC)
+    expires_at = now + timedelta(seconds=expires_s)
+    credentials_end = ends_at(client._request_signer._credentials)  # noqa: SLF001 - no public way
+    if credentials_end is None:
+        return expires_at
+    if credentials_end <= now:
+        raise UnavailableError("cannot sign an address: the credentials have ended, and nobody gives new ones")
+    return min(expires_at, credentials_end)

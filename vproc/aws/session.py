@@ -3,9 +3,9 @@ each, so that none waits for another's connection pool.
 
 Rights that the daemon needs, by client: queue: ``sqs:ReceiveMessage``, ``ChangeMessageVisibility``, ``DeleteMessage``,
 ``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
-``DeleteObject``, ``DeleteObjectVersion``, ``ListBucketMultipartUploads``, ``AbortMultipartUpload``, ``PutObject`` (for what it
-signs); processed bucket: ``s3:ListBucket``,
-``GetObject``, ``PutObject``, ``DeleteObject``, ``AbortMultipartUpload``, ``ListBucketMultipartUploads``.
+``DeleteObject``, ``DeleteObjectVersion``, ``ListBucketMultipartUploads``, ``ListMultipartUploadParts``,
+``AbortMultipartUpload``, ``PutObject`` (for what it signs); processed bucket: ``s3:ListBucket``, ``GetObject``,
+``PutObject``, ``DeleteObject``, ``AbortMultipartUpload``, ``ListBucketMultipartUploads``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError
 
 from vproc import __version__
+from vproc.aws.credentials import keep_through_outages
 from vproc.errors import ConfigError
 
 _STANDARD = {"mode": "standard", "total_max_attempts": 3}
@@ -58,6 +59,7 @@ async def open_clients(
             return await stack.enter_async_context(made)
 
         try:
+            await keep_through_outages(session)
             s3_options = await _s3_options(client)
             public = public_endpoint_url
             clients = AwsClients(

@@ -75,10 +75,11 @@ class SqsQueue:
                 if code_of(error) not in STALE_HANDLE_CODES:
                     raise
 
-    async def send(self, body: str) -> None:
-        """Put a message of our own in the queue."""
+    async def send(self, body: str, *, group: str | None = None) -> None:
+        """Put a message of our own in the queue. A standard queue takes a group, and is then fair among groups."""
+        grouped = {} if group is None else {"MessageGroupId": group}
         with _request("send", "send to the queue"):
-            await self._control.send_message(QueueUrl=self._queue_url, MessageBody=body)
+            await self._control.send_message(QueueUrl=self._queue_url, MessageBody=body, **grouped)
 
     async def dead_letter(self, message: Message, *, code: ErrorCode, detail: str, file: File | None = None) -> None:
         """Copy a message to the dead-letter queue. Its body is unchanged, so that any redrive works; the reason and the

@@ -15,14 +15,16 @@ from vproc.cli.dlq import dlq
 from vproc.cli.doctor import doctor
 from vproc.cli.files import cancel, download, list_files, retry, status, submit, watch
 from vproc.cli.group import CommandGroup
+from vproc.cli.keys import keys
 from vproc.cli.reconcile import reconcile
 from vproc.cli.serve import serve
+from vproc.cli.webhooks import webhooks
 
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
     serve, dev, demo, submit, status, list_files, watch, cancel, retry, download, dlq, migrate,
-    reconcile, config, doctor, profiles, healthcheck, version,
+    reconcile, keys, webhooks, config, doctor, profiles, healthcheck, version,
 )  # fmt: skip
 
 

@@ -81,6 +81,8 @@ def shown_settings(settings: Settings) -> dict[str, object]:
             value = masked(secret) if "://" in secret else "***"
         if isinstance(value, frozenset):
             value = sorted(value)
+        elif isinstance(value, tuple):
+            value = list(value)
         elif value is not None and not isinstance(value, bool | int | float):
             value = mask_secrets(masked(str(value)))
         shown[variable_of(name)] = value

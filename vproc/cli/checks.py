@@ -24,8 +24,9 @@ from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
+from vproc.oidc.issuer import open_issuer
 from vproc.profiles import builtin_profiles
-from vproc.settings import PartialSettings, Role, Settings, read_profiles
+from vproc.settings import AuthMode, PartialSettings, Role, Settings, read_profiles
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Confinement, Layer
 from vproc.workers.ffmpeg import ToolPair, find_pairs, with_trials
@@ -77,6 +78,8 @@ async def examine(known: PartialSettings, tell: Tell) -> None:
         await _examine_work(settings, profiles, tell)
     if "database_url" not in unknown:
         tell(await _tried("database", partial(_database, settings), "start it, or correct VPROC_DATABASE_URL"))
+    if settings.auth is AuthMode.JWT and not unknown & {"jwt_issuer", "jwt_jwks_url"}:
+        tell(await _tried("issuer", partial(_issuer, settings), "start it, or correct VPROC_JWT_ISSUER or VPROC_JWT_JWKS_URL"))
     await _examine_aws(settings, unknown, tell)
 
 
@@ -231,6 +234,13 @@ async def _database(settings: Settings) -> str:
     if sqlite:
         return f"SQLite; migrated to {awaited} at the next start"
     raise ConfigError(f"it awaits migration {awaited}: run `vproc migrate`")
+
+
+async def _issuer(settings: Settings) -> str:
+    async with open_issuer(issuer=settings.jwt_issuer or "", jwks_url=settings.jwt_jwks_url) as issuer:
+        keys = await issuer.fetch_keys()
+    algorithms = sorted({algorithm for key in keys for algorithm in key.algorithms})
+    return f"{settings.jwt_issuer} gives {len(keys)} keys, for {', '.join(algorithms)}"
 
 
 async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from vproc.errors import ConfigError
 if TYPE_CHECKING:
     from vproc.daemon import ReadyInfo
     from vproc.embedded import EmbeddedAws
+    from vproc.settings import Settings
 
 _TEMPORARY = "vproc-dev-"
 
@@ -31,15 +33,22 @@ _TEMPORARY = "vproc-dev-"
     metavar="DIR",
     help="Where catalog and scratch lie.  [default: a temporary folder, removed at the end]",
 )
+@click.option(
+    "--auth",
+    type=click.Choice(["none", "api-key", "jwt", "cognito"]),
+    envvar="VPROC_AUTH",
+    help="How callers prove who they are. api-key makes a first key, cognito an embedded user pool.  [default: VPROC_AUTH]",
+)
 @click.option("--host", metavar="H", help="The address that the API listens on.  [default: VPROC_HOST or 127.0.0.1]")
-def dev(port: int | None, data: Path | None, host: str | None) -> None:
+def dev(port: int | None, data: Path | None, host: str | None, auth: str | None) -> None:
     """Run the daemon with embedded S3 and SQS.
 
     When it is ready, one line of JSON on standard output says where the API, the store, the queue and the database are.
     """
     import anyio  # noqa: PLC0415 - heavy: imported when the command runs
 
-    overrides = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    given = (("port", port), ("host", host), ("auth", auth))
+    overrides = {name: value for name, value in given if value is not None}
     with ended_like_interrupt(), _data_directory(data) as directory:
         code = anyio.run(_run, directory, overrides)
     raise click.exceptions.Exit(code)
@@ -53,12 +62,15 @@ async def _run(directory: Path, overrides: dict[str, Any]) -> int:
 
     database_url = f"sqlite:///{directory / 'vproc.db'}"
     overrides |= {"database_url": database_url, "scratch_dir": directory / "scratch"}
+    accounts = overrides.get("auth") == "cognito"
+    overrides |= _of_no_pool() if accounts else {}
     # Whatever else is set wrong is told before anything is started.
     first = load_settings(raw_bucket="not-yet-raw", processed_bucket="not-yet", queue_url="http://not.yet/", **overrides)
     configure_logging(first.log_format, first.log_level)
     _forget_aws()
-    async with embedded_aws() as aws:
+    async with embedded_aws(accounts=accounts) as aws:
         os.environ.update(aws.environment)
+        overrides |= aws.pool.settings if aws.pool is not None else {}
         settings = load_settings(
             raw_bucket=aws.raw_bucket,
             processed_bucket=aws.processed_bucket,
@@ -66,9 +78,10 @@ async def _run(directory: Path, overrides: dict[str, Any]) -> int:
             dlq_url=aws.dlq_url,
             **overrides,
         )
+        key = await _first_key(settings) if settings.auth == "api-key" else {}
 
         def on_ready(info: ReadyInfo) -> None:
-            click.echo(json.dumps(ready_line(info.api_url, aws, database_url)))
+            click.echo(json.dumps(ready_line(info.api_url, aws, database_url) | key))
             sys.stdout.flush()
             if info.api_url and sys.stderr.isatty():
                 click.echo(f"vproc dev: the API is at {info.api_url} (Ctrl-C stops it)", err=True)
@@ -87,7 +100,30 @@ def ready_line(api_url: str | None, aws: EmbeddedAws, database_url: str) -> dict
         "queue_url": aws.queue_url,
         "dlq_url": aws.dlq_url,
         "database_url": database_url,
+        **(aws.pool.told if aws.pool is not None else {}),
     }
+
+
+def _of_no_pool() -> dict[str, Any]:
+    """The settings of a pool that is not made yet, and none of what this shell is set for."""
+    return {
+        "cognito_user_pool_id": "us-east-1_notyet",
+        "cognito_client_id": "notyet",
+        "cognito_client_secret": None,
+        "cognito_domain": None,
+        "cognito_redirect_url": None,
+    }
+
+
+async def _first_key(settings: Settings) -> dict[str, str]:
+    """A key of an admin, so that there is a way in."""
+    from vproc.core.api_keys import KEY_BYTES, Scope, make_key  # noqa: PLC0415 - heavy: imported when the command runs
+    from vproc.db.catalog import open_catalog  # noqa: PLC0415 - likewise
+
+    new = make_key(secrets.token_bytes(KEY_BYTES))
+    async with open_catalog(settings.sqlalchemy_url) as catalog:
+        await catalog.create_key(new, owner="dev", scopes=frozenset({Scope.FILES, Scope.ADMIN}))
+    return {"api_key": new.token}
 
 
 def _forget_aws() -> None:

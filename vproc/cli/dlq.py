@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vproc.cli.audit import audit
 from vproc.cli.group import FAILED, fail
 from vproc.cli.options import json_option, print_json
 
@@ -92,6 +93,7 @@ def redrive(ids: tuple[str, ...], as_json: bool) -> None:
         return moved.letters, "sqs"
 
     number, by = _run(story)
+    audit("letters.redrive", letters=number, ids=list(ids) or "all")
     if as_json:
         print_json({"redriven": number, "by": by})
     else:
@@ -122,6 +124,7 @@ def purge(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Delete {'these' if ids else 'all'} dead letters for ever?", abort=True)
     number = _run(story)
+    audit("letters.purge", letters=number, ids=list(ids) or "all")
     if as_json:
         print_json({"purged": "all" if number is None else number})
     else:

@@ -50,7 +50,7 @@ def reconcile(dry_run: bool, as_json: bool) -> None:
 async def _reconciled(settings: Settings, tell: Callable[[Repaired], None], dry_run: bool) -> int:
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - heavy: imported when the command runs
 
-    from vproc.daemon import open_outside  # noqa: PLC0415 - likewise
+    from vproc.outside import open_outside  # noqa: PLC0415 - likewise
     from vproc.telemetry import Metrics  # noqa: PLC0415 - likewise
 
     async with open_outside(settings, Metrics(CollectorRegistry())) as outside:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from uuid import UUID
 
+import anyio
 import click
 
 from vproc.cli.options import print_json
 from vproc.cli.progress import ProgressView, open_progress
-from vproc.client import ApiClient, ApiError, FileStatus, Output
+from vproc.client import ApiClient, ApiError, FileStatus, Output, upload_in_parts
+from vproc.client.api import stat_file
+from vproc.client.multipart import LARGE_BYTES
+from vproc.client.resume import kept_upload
 from vproc.client.transfer import readable_bytes
 from vproc.core.files import Status
 
@@ -43,11 +48,34 @@ async def submit(client: ApiClient, paths: Sequence[Path], *, profile: str | Non
 
 
 async def upload(client: ApiClient, path: Path, *, profile: str | None, view: ProgressView) -> UUID:
-    """Announce a file and send it."""
+    """Announce a file and send it: in parts where it is large, and then from where an earlier try stopped."""
+    size_bytes = (await stat_file(path)).st_size
+    if size_bytes > LARGE_BYTES:
+        return await _upload_large(client, path, size_bytes, profile=profile, view=view)
     announced = await client.create_upload(path, profile=profile)
     view.sending(path.name, announced.size_bytes)
     await client.put(announced, path, view.sent)
     return announced.file_id
+
+
+async def _upload_large(client: ApiClient, path: Path, size_bytes: int, *, profile: str | None, view: ProgressView) -> UUID:
+    folder = uploads_folder(os.environ)
+    with kept_upload(folder, api_url=client.api_url, path=path, profile=profile) as kept:
+        view.sending(path.name, size_bytes)
+        try:
+            return await upload_in_parts(
+                client, path, profile=profile, kept=kept, on_bytes=view.sent, say=lambda sentence: click.echo(sentence, err=True)
+            )
+        except (ApiError, anyio.get_cancelled_exc_class()):
+            if kept.load() is not None:
+                click.echo(f"{path}: submit it again, and the upload goes on where it stopped", err=True)
+            raise
+
+
+def uploads_folder(environ: Mapping[str, str]) -> Path:
+    """Where this user's uploads are kept while they last (XDG Base Directory Specification)."""
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "vproc" / "uploads"
 
 
 async def follow(client: ApiClient, file_id: UUID, *, view: ProgressView) -> FileStatus:

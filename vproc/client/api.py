@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
 import anyio
 
 from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError, StoreError
 from vproc.client.events import event_data
-from vproc.client.transfer import MAX_PUT_BYTES, Transfers, proxy_for, readable_bytes
+from vproc.client.transfer import Transfers, proxy_for
 from vproc.client.values import FileStatus, Output, Upload
 from vproc.tasks import task_group
 
@@ -71,14 +72,15 @@ class ApiClient:
                 await session.close()
 
     @property
-    def _session(self) -> aiohttp.ClientSession:
+    def session(self) -> aiohttp.ClientSession:
+        """The open session; the store is asked through it as well."""
         if self._opened is None:
             raise RuntimeError("ApiClient is used outside its `async with`")
         return self._opened
 
     @property
     def _transfers(self) -> Transfers:
-        return Transfers(self._session, self._retry_delays_s)
+        return Transfers(self.session, self._retry_delays_s)
 
     async def create_upload(
         self,
@@ -89,17 +91,12 @@ class ApiClient:
         metadata: Mapping[str, str] | None = None,
         callback_url: str | None = None,
     ) -> Upload:
-        """Announce a local file and get the address that takes it."""
-        size_bytes = await _size_of(path)
-        if size_bytes > MAX_PUT_BYTES:
-            raise ApiError(
-                f"{path} has {readable_bytes(size_bytes)}; one upload takes {readable_bytes(MAX_PUT_BYTES)} at most, and this "
-                "version does not upload in several parts. Put it in the raw bucket with an S3 client: it is processed from there"
-            )
+        """Announce a local file and get the address that takes it, up to 5 GiB; `upload_in_parts` takes any size."""
+        size_bytes = (await stat_file(path)).st_size
         optional = {"profile": profile, "content_type": content_type, "metadata": metadata, "callback_url": callback_url}
         body = {"file_name": path.name, "size": size_bytes, **{name: value for name, value in optional.items() if value}}
-        answer = await self._call("POST", "/upload", body=body)
-        with _as_promised(self.api_url):
+        answer = await self._announced(body)
+        with as_promised(self.api_url):
             return Upload(
                 file_id=UUID(answer["file_id"]),
                 s3_key=answer["s3_key"],
@@ -109,6 +106,16 @@ class ApiClient:
                 expires_at=answer["expires_at"],
                 size_bytes=size_bytes,
             )
+
+    async def _announced(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Announce, and once more after each pause where no answer came: under one key that is one file."""
+        key = {"Idempotency-Key": uuid4().hex}
+        for delay_s in self._retry_delays_s:
+            try:
+                return await self._call("POST", "/upload", body=body, headers=key)
+            except ApiUnreachableError:
+                await anyio.sleep(delay_s)
+        return await self._call("POST", "/upload", body=body, headers=key)
 
     async def put(self, upload: Upload, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         """Send the file to its address, trying again where the network or the store failed. Raises `StoreError`.
@@ -175,7 +182,7 @@ class ApiClient:
         """The file's events stream, once."""
         url = f"{self.api_url}/upload/{file_id}/events"
         try:
-            async with self._session.get(
+            async with self.session.get(
                 url,
                 headers={**self._headers, "Accept": "text/event-stream"},
                 timeout=_EVENTS_TIMEOUT,
@@ -192,7 +199,7 @@ class ApiClient:
     async def outputs(self, file_id: UUID | str) -> tuple[Output, ...]:
         """What a completed file gave, each with an address that holds for a while; single segments as well."""
         answer = await self._call("GET", f"/upload/{file_id}/download/processed", query={"segments": "true"})
-        with _as_promised(self.api_url):
+        with as_promised(self.api_url):
             return tuple(Output.from_entry(entry) for entry in answer["outputs"])
 
     async def download_processed(
@@ -234,16 +241,38 @@ class ApiClient:
                 tasks.start_soon(save_some, name=f"download-{number}")
 
     async def _call(
-        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        answer = await self.ask(method, path, body=body, query=query, headers=headers)
+        with as_promised(self.api_url):
+            if not isinstance(answer, dict):
+                raise TypeError
+            return answer
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Any request of the API's, once; the JSON of its answer."""
         url = f"{self.api_url}{path}"
         try:
-            async with self._session.request(
+            async with self.session.request(
                 method,
                 url,
                 json=body,
                 params=query,
-                headers={**self._headers, "Accept": "application/json"},
+                headers={**self._headers, **(headers or {}), "Accept": "application/json"},
                 timeout=_TIMEOUT,
                 proxy=proxy_for(url),
             ) as response:
@@ -255,11 +284,8 @@ class ApiClient:
             ) from error
         if not text:
             return {}
-        with _as_promised(self.api_url):
-            answer = json.loads(text)
-            if not isinstance(answer, dict):
-                raise TypeError
-            return answer
+        with as_promised(self.api_url):
+            return json.loads(text)
 
     async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
         """Raise what an RFC 9457 problem says; a word of our own where the answer is no problem of vproc's."""
@@ -284,7 +310,7 @@ class ApiClient:
             optional = {"status": status, "cursor": cursor}
             query = {name: value for name, value in optional.items() if value}
             page = await self._call("GET", "/uploads", query={**query, "limit": str(min(limit - len(found), _PAGE_LIMIT))})
-            with _as_promised(self.api_url):
+            with as_promised(self.api_url):
                 found += tuple(FileStatus(entry) for entry in page["uploads"])
             cursor = page.get("cursor")
             if not cursor:
@@ -300,18 +326,19 @@ def safe_path(key: str) -> PurePosixPath:
     return path
 
 
-async def _size_of(path: Path) -> int:
+async def stat_file(path: Path) -> os.stat_result:
+    """Of a local file that can be uploaded. Raises `ApiError` for anything else."""
     target = anyio.Path(path)
     try:
         if not await target.is_file():
             raise ApiError(f"{path}: no such file")
-        return (await target.stat()).st_size
+        return await target.stat()
     except OSError as error:
         raise ApiError(f"{path}: {error.strerror}") from error
 
 
 @contextmanager
-def _as_promised(api_url: str) -> Iterator[None]:
+def as_promised(api_url: str) -> Iterator[None]:
     """Turn an answer of another shape than the API's into words."""
     try:
         yield

@@ -3,7 +3,9 @@
 ApiError                    the API refused: `detail` in its words, `status` HTTP's
 ├── ApiUnreachableError     nothing answers there
 └── StoreError              the object store refused an upload or a download
-    └── AddressRefusedError a presigned address does not hold (any more): ask the API for a new one
+    ├── AddressRefusedError a presigned address does not hold (any more): ask the API for a new one
+    ├── StoreAwayError      the network or the store failed, which may pass: try again
+    └── UploadGoneError     an upload in parts is known no more: begin anew
 """
 
 from __future__ import annotations
@@ -30,3 +32,11 @@ class StoreError(ApiError):
 
 class AddressRefusedError(StoreError):
     """A presigned address does not hold, most often because its time is over. Ask the API for a new one."""
+
+
+class StoreAwayError(StoreError):
+    """The network or the object store failed in a way that may pass. Try again a little later."""
+
+
+class UploadGoneError(StoreError):
+    """An upload in parts was given up, joined or forgotten: nothing more can be sent to it. Begin anew."""

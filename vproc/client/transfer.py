@@ -22,12 +22,9 @@ from yarl import URL
 from vproc.client.errors import AddressRefusedError, StoreError
 from vproc.client.values import Output, Upload
 
-MAX_PUT_BYTES = 5 * 1024**3
-"""The largest body of one PUT: Amazon S3 User Guide, "Uploading objects"."""
-
-_CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 # No total: a large file on a slow line takes what it takes. A peer that says nothing for two minutes is gone.
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+STORE_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 _ERROR_BYTES = 16 * 1024
 _S3_ERROR = re.compile(r"<(Code|Message)>([^<]*)</")
 _PARTIAL, _REDIRECT, _FORBIDDEN, _EXISTS, _SERVER = 206, 300, 403, 412, 500
@@ -76,13 +73,13 @@ class _Body:
         self._told(0)
         try:
             await self.file.seek(0)
-            while chunk := await self.file.read(_CHUNK_BYTES):
+            while chunk := await self.file.read(CHUNK_BYTES):
                 if self.sent_bytes + len(chunk) > self.size_bytes:
                     break
                 yield chunk
                 self._told(self.sent_bytes + len(chunk))
         except OSError as error:
-            self.fault = _unreadable(self.path, error)
+            self.fault = unreadable(self.path, error)
         if self.fault is None and self.sent_bytes != self.size_bytes:
             self.fault = StoreError(f"{self.path} changed while it was uploaded: upload it again")
         if self.fault is not None:
@@ -106,7 +103,7 @@ class Transfers:
         try:
             file = await anyio.open_file(path, "rb")
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         uncertain = False
         fault = StoreError("the upload was not tried")
         async with file:
@@ -117,7 +114,7 @@ class Transfers:
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     if body.fault is not None:
                         raise body.fault from None
-                    fault = StoreError(f"the upload of {path} broke off ({_reason(error)})")
+                    fault = StoreError(f"the upload of {path} broke off ({reason_of(error)})")
                 else:
                     # After a try that may have arrived, "it exists" means that it has: nobody else holds this address.
                     if status < _REDIRECT or (status == _EXISTS and uncertain):
@@ -140,10 +137,10 @@ class Transfers:
             # A header that was not signed must not be sent either: stores refuse it.
             skip_auto_headers=("Content-Type", "Accept"),
             allow_redirects=False,
-            timeout=_TIMEOUT,
+            timeout=STORE_TIMEOUT,
             proxy=proxy_for(upload.url),
         ) as response:
-            return response.status, await _error_text(response)
+            return response.status, await error_text(response)
 
     async def get(self, output: Output, to: Path) -> bool:
         """Fetch an output to ``to`` and check its size and digest; False when the right file stands there already.
@@ -161,7 +158,7 @@ class Transfers:
             except AddressRefusedError:
                 raise
             except (StoreError, aiohttp.ClientError, TimeoutError) as error:
-                detail = error.detail if isinstance(error, StoreError) else f"broke off ({_reason(error)})"
+                detail = error.detail if isinstance(error, StoreError) else f"broke off ({reason_of(error)})"
                 fault = StoreError(f"{output.key}: {detail}")
             except OSError as error:
                 raise StoreError(f"cannot write {part}: {error.strerror}") from error
@@ -180,7 +177,7 @@ class Transfers:
             URL(output.url, encoded=True),
             headers=headers,
             skip_auto_headers=("Accept",),
-            timeout=_TIMEOUT,
+            timeout=STORE_TIMEOUT,
             proxy=proxy_for(output.url),
         ) as response:
             if response.status == _FORBIDDEN:
@@ -190,11 +187,11 @@ class Transfers:
             if response.status >= _REDIRECT:
                 raise StoreError(f"the store answered {await _explain(response)}", status=response.status)
             async with await anyio.open_file(part, "ab" if response.status == _PARTIAL else "wb") as file:
-                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                     await file.write(chunk)
 
 
-async def _error_text(response: aiohttp.ClientResponse) -> str:
+async def error_text(response: aiohttp.ClientResponse) -> str:
     """The start of an error's body; nothing of a good answer's."""
     if response.status < _REDIRECT:
         return ""
@@ -202,22 +199,23 @@ async def _error_text(response: aiohttp.ClientResponse) -> str:
 
 
 async def _explain(response: aiohttp.ClientResponse) -> str:
-    return _store_words(response.status, await _error_text(response))
+    return store_words(response.status, await error_text(response))
 
 
-def _store_words(status: int, text: str) -> str:
+def store_words(status: int, text: str) -> str:
     """``403 AccessDenied: Request has expired``, from S3's XML."""
     found = dict(_S3_ERROR.findall(text))
     words = ": ".join(found[name] for name in ("Code", "Message") if found.get(name))
     return f"{status} {words}".strip()
 
 
-def _unreadable(path: Path, error: OSError) -> StoreError:
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Why a local file cannot be read."""
     return StoreError(f"cannot read {path}: {error.strerror}")
 
 
 def _upload_refused(status: int, text: str, upload: Upload) -> StoreError:
-    words = _store_words(status, text)
+    words = store_words(status, text)
     if status == _FORBIDDEN:
         return AddressRefusedError(
             f"the store refused the upload ({words}): its address held until {upload.expires_at}, and for the headers it was "
@@ -233,7 +231,7 @@ def _upload_refused(status: int, text: str, upload: Upload) -> StoreError:
     return StoreError(f"the store answered the upload with {words}", status=status)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """An exception in a few words, without the address that aiohttp puts in some."""
     if isinstance(error, TimeoutError):
         return "no answer in time"

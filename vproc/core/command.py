@@ -16,6 +16,7 @@ from vproc.core.graph import WATCH, sheets_graph, video_graph
 from vproc.core.hardware import HardwareTrial, device_options
 from vproc.core.ladder import Rung
 from vproc.core.media import MediaInfo, MediaLimits
+from vproc.core.memory import Pictures, pictures_of
 from vproc.core.movie import SampleTable
 from vproc.core.plan import (
     OLDEST,
@@ -86,8 +87,7 @@ def make_plan(
     ]  # fmt: skip
     files = () if encode.tone_map is None else (PlannedFile(out_dir / "tone-map.cube", encode.tone_map),)
     if encode.encoded or encode.poster_px:
-        cube = files[0].path if files else None
-        argv += ["-filter_complex", video_graph(encode, watch=not encode.encoded, cube=cube)]
+        argv += ["-filter_complex", video_graph(encode, watch=not encode.encoded, cube=files[0].path if files else None)]
     if encode.poster_px and not encode.encoded:
         # First, since ffmpeg counts the frames of its first video output.
         argv += ["-map", f"[{WATCH}]", "-f", "null", "-"]
@@ -107,6 +107,7 @@ def make_plan(
         copied=encode.copied.name if encode.copied else None,
         copy_refused=encode.copy_refused,
         fps=encode.fps if encode.rungs or encode.poster_px else None,
+        pictures=_pictures(encode),
         keyframes_only=encode.keyframes_only,
         sprite=encode.sprite,
         thumbs=_thumbs_path(sheets) if sheets else None,
@@ -147,6 +148,13 @@ def decode_check_argv(ffmpeg: str, outputs: Sequence[PlannedOutput]) -> tuple[st
     for number in list(sound)[:1]:
         argv += ["-map", f"{number}:a:0", "-f", "null", "-"]
     return tuple(argv)
+
+
+def _pictures(encode: Encode) -> Pictures | None:
+    video = encode.video
+    if video is None or not (encode.encoded or encode.poster_px):
+        return None
+    return pictures_of(video.width, video.height, video.bit_depth, encode.encoded, encoder=encode.encoder, deep=encode.keeps_hdr)
 
 
 def _source_options(encode: Encode, info: MediaInfo, limits: MediaLimits, threads: int | None, piped: bool) -> list[str]:

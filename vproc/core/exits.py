@@ -18,6 +18,8 @@ _LIMITS = {
 _CRASHES = {4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV", 31: "SIGSYS"}
 _TOO_MANY_ERRORS = 69
 """More than two thirds of the packets could not be decoded (ffmpeg's ``-max_error_rate``)."""
+_NO_MEMORY_CODE = 256 - 12
+"""ENOMEM, as ffmpeg 7 and newer end with the number of their error. They may say no more than that nothing was written."""
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded")
 _NO_MEMORY = ("Cannot allocate memory", "Error allocating", "malloc of size")
@@ -49,6 +51,8 @@ def encoder_failure(*, returncode: int, stderr: str, stopped: str | None) -> Job
     if _says(stderr, _DISK_FULL):
         return UnavailableError("no space left where the job works", code=ErrorCode.OUT_OF_DISK)
     signal = -returncode if returncode < 0 else returncode - _SHELL_SIGNAL
+    if returncode == _NO_MEMORY_CODE:
+        signal = _SIGKILL
     return _signalled(signal, stderr) or _refused(returncode, stderr)
 
 

@@ -100,7 +100,8 @@ class ObjectVersion:
 @dataclass(frozen=True, slots=True)
 class File:
     """One row of ``files``. Times are aware UTC. ``progress`` is 0.0 to 1.0. ``speed`` is seconds of source that are
-    encoded in a second, ``eta_s`` what is left: both only while somebody works on it and can tell."""
+    encoded in a second, ``eta_s`` what is left: both only while somebody works on it and can tell. ``upload_id`` is the
+    upload in parts that makes its object; while it is open, the store may hold parts that nobody joined."""
 
     file_id: UUID
     owner: str
@@ -130,6 +131,8 @@ class File:
     raw_state: RawState = RawState.KEPT
     upload_expires_at: datetime | None = None
     completed_at: datetime | None = None
+    upload_id: str | None = None
+    upload_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

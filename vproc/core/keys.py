@@ -25,7 +25,10 @@ _UPLOAD_KEY = re.compile(r"videos/(?P<owner>[^/]+)/(?P<id>[0-9a-f]{8}(?:-[0-9a-f
 def upload_key(owner: str, file_id: UUID, file_name: str) -> str:
     """``videos/{owner}/{file_id}{.ext}``; the owner percent-encoded, the suffix lower-cased. No other part of the name enters."""
     suffix = PurePosixPath(file_name).suffix.lower()
-    return f"{UPLOAD_PREFIX}{quote(owner, safe='')}/{file_id}{suffix}"
+    part = quote(owner, safe="")
+    if part in {".", ".."}:  # steps in a path, which clients take before they send it
+        part = part.replace(".", "%2E")
+    return f"{UPLOAD_PREFIX}{part}/{file_id}{suffix}"
 
 
 def file_id_in_key(key: str) -> UUID | None:

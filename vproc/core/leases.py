@@ -99,13 +99,15 @@ class AttemptFigures:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What a committed manifest says of its file. ``run_id`` is the winning run, which may be another attempt's; ``source`` the
-    version that this run processed, which need not be the one that stands under the key by now."""
+    version that this run processed, which need not be the one that stands under the key by now.
+    ``media_s``: the source's seconds."""
 
     run_id: str
     source: ObjectVersion
     original_codec: str | None
     target_codec: str | None
     delete_raw: bool
+    media_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

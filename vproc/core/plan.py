@@ -18,6 +18,7 @@ from vproc.core.grid import KeyGrid
 from vproc.core.hardware import HardwareTrial, choose_encoder, drives_hardware
 from vproc.core.ladder import Rung, even_within, output_fps, rungs
 from vproc.core.media import AudioStream, MediaInfo, VideoStream
+from vproc.core.memory import Pictures
 from vproc.core.movie import SampleTable
 from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.core.remux import Remux, choose_container
@@ -143,7 +144,8 @@ class Plan:
     ``copied`` names the rendition that is the source's own stream; ``copy_refused`` is as `Encode`'s.
 
     With a sprite ``argv`` leaves its thumbnails in ``thumbs``, and ``sheets_argv`` is the second command, which makes the
-    sheets of them; ``thumbs`` is of no use after it. ``files`` are to be written before either.
+    sheets of them; ``thumbs`` is of no use after it. ``files`` are to be written before either. ``pictures`` are what memory is
+    needed for; None where none is decoded, or where hardware holds them.
     """
 
     argv: tuple[str, ...]
@@ -162,6 +164,7 @@ class Plan:
     thumbs: Path | None = None
     sheets_argv: tuple[str, ...] = ()
     files: tuple[PlannedFile, ...] = ()
+    pictures: Pictures | None = None
 
     @property
     def daring(self) -> bool:

@@ -11,14 +11,15 @@ from vproc.core.files import File, Status
 
 
 def event_type(status: Status) -> str:
-    """``video.completed``, ``video.failed``, ``video.cancelled`` or ``video.expired``. `ValueError` before the end."""
-    if not status.terminal:
-        raise ValueError(f"no event tells of {status}: it is not an end")
+    """``video.uploaded``, ``video.processing``, or its end: ``video.completed``, ``video.failed``, ``video.cancelled``,
+    ``video.expired``. `ValueError` for a file of which nothing has arrived."""
+    if status is Status.PENDING:
+        raise ValueError(f"no event tells of {status}: nothing has happened yet")
     return f"video.{status}"
 
 
 def event_payload(file: File) -> dict[str, object]:
-    """``{"type", "timestamp", "data"}`` of a file that has just reached its end; only what JSON holds.
+    """``{"type", "timestamp", "data"}`` of a file that has just come to its state; only what JSON holds.
 
     ``timestamp`` is when it did, not when it is told. ``data`` names its fields as the API's status does.
     """

@@ -1,4 +1,5 @@
-"""The catalog, whole, and how it is opened. Its methods stand by subject in `files`, `leases` and `sweeps`."""
+"""The catalog, whole, and how it is opened. Its methods stand by subject in `files`, `announcements`, `multipart`, `leases` and
+`sweeps`."""
 
 from __future__ import annotations
 
@@ -7,20 +8,30 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from vproc.db.announcements import AnnouncementMethods
 from vproc.db.changes import ChangeHub
 from vproc.db.engine import Database, connected
 from vproc.db.files import FileMethods
+from vproc.db.group_commit import GroupCommit
+from vproc.db.keys import KeyMethods
 from vproc.db.leases import LeaseMethods
 from vproc.db.migrate import prepare_schema
+from vproc.db.multipart import MultipartMethods
+from vproc.db.outbox import OutboxMethods
 from vproc.db.sweeps import SweepMethods
+from vproc.db.users import UserMethods
 
 
-class SqlCatalog(FileMethods, LeaseMethods, SweepMethods):
-    """`ports.Catalog` over one database. Several of them, in one process or many, may share it."""
+class SqlCatalog(
+    FileMethods, LeaseMethods, SweepMethods, KeyMethods, AnnouncementMethods, MultipartMethods, OutboxMethods, UserMethods
+):
+    """`ports.Catalog`, `ports.KeyStore` and `ports.Outbox` over one database. Several of them, in one process or many, may
+    share it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._database = Database(engine)
         self._hub = ChangeHub()
+        self._group = GroupCommit(self._database)
 
     async def check(self) -> None:
         """Return when the database answers; raise `UnavailableError` otherwise."""

@@ -43,13 +43,7 @@ class FileMethods:
     async def create(self, new: NewFile) -> File:
         """A new ``pending`` file. The same again, as after a commit whose answer was lost, gives the file that stands."""
         async with self._database.write() as connection:
-            statement = insert_absent(connection, files).values(**new_values(new), status=Status.PENDING).returning(files)
-            row = (await connection.execute(statement)).mappings().one_or_none()
-            if row is None:
-                row = await _present(connection, new.file_id)
-                if (row["bucket"], row["key"], row["owner"]) != (new.bucket, new.key, new.owner):
-                    raise ConflictError(f"file {new.file_id} stands already")
-        return file_from(row)
+            return await created(connection, new)
 
     async def get(self, file_id: UUID) -> File | None:
         """The file; None where there is none or it was deleted."""
@@ -164,6 +158,17 @@ class FileMethods:
         async with self._database.write() as connection:
             await fail_unheld(connection, file_id, error)
         self._hub.tell(file_id)
+
+
+async def created(connection: AsyncConnection, new: NewFile) -> File:
+    """Insert a ``pending`` file; the same again gives the one that stands."""
+    statement = insert_absent(connection, files).values(**new_values(new), status=Status.PENDING).returning(files)
+    row = (await connection.execute(statement)).mappings().one_or_none()
+    if row is None:
+        row = await _present(connection, new.file_id)
+        if (row["bucket"], row["key"], row["owner"]) != (new.bucket, new.key, new.owner):
+            raise ConflictError(f"file {new.file_id} stands already")
+    return file_from(row)
 
 
 async def fail_unheld(connection: AsyncConnection, file_id: UUID, error: FileError) -> None:

@@ -7,6 +7,8 @@ where nobody took it yet; only `release` still takes the token then, for giving 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -38,6 +40,7 @@ from vproc.db.tables import files, transactions
 from vproc.errors import ErrorCode, LeaseLostError
 
 _FAILURES = {Outcome.REJECTED: Status.FAILED, Outcome.DEAD: Status.FAILED, Outcome.CANCELLED: Status.CANCELLED}
+_UNSEEN = frozenset({Status.PENDING, Status.EXPIRED})
 _RELEASES = frozenset({Outcome.RETRIED, Outcome.DRAINED, Outcome.LOST})
 
 
@@ -48,8 +51,9 @@ class LeaseMethods:
     _hub: ChangeHub
 
     async def claim(self, request: ClaimRequest) -> Claim:
-        """Take the lease if it is free. The same request again, as after a commit whose answer was lost, is granted again
-        without counting: a run is claimed once. `LeaseLostError` where that run has ended already."""
+        """Take the lease if it is free; ``uploaded`` is announced at a file's first grant, ``processing`` at each. The same
+        request again, as after a commit whose answer was lost, is granted again without counting: a run is claimed once.
+        `LeaseLostError` where that run has ended already."""
         async with self._database.write() as connection:
             claim = await _claim(connection, request)
         self._hub.tell(request.file_id)
@@ -231,8 +235,13 @@ async def _granted(connection: AsyncConnection, request: ClaimRequest, row: RowM
         "eta_s": None,
         "cancel_requested": False,
     }
-    changed = await put(connection, request.file_id, **NO_ERROR, **values, **_lease_values(request, lease.token))
-    return Claim(ClaimState.GRANTED, file_from(changed), lease, await _earlier_codes(connection, request))
+    changed = file_from(await put(connection, request.file_id, **NO_ERROR, **values, **_lease_values(request, lease.token)))
+    if Status(row["status"]) in _UNSEEN:
+        # Before the other: receivers put events in order by their time.
+        before = changed.updated_at - timedelta(milliseconds=1)
+        await announce(connection, replace(changed, status=Status.UPLOADED, attempts=0, updated_at=before))
+    await announce(connection, changed)
+    return Claim(ClaimState.GRANTED, changed, lease, await _earlier_codes(connection, request))
 
 
 async def _granted_again(connection: AsyncConnection, request: ClaimRequest, row: RowMapping) -> Claim:

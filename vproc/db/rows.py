@@ -66,6 +66,7 @@ def completed_values(completion: Completion) -> dict[str, Any]:
         "run_id": completion.run_id,
         "original_codec": completion.original_codec,
         "target_codec": completion.target_codec,
+        "media_s": completion.media_s,
     }
 
 
@@ -103,6 +104,8 @@ def file_from(row: RowMapping) -> File:
         raw_state=RawState(row["raw_state"]),
         upload_expires_at=instant(row["upload_expires_at"]) if row["upload_expires_at"] is not None else None,
         completed_at=instant(row["completed_at"]) if row["completed_at"] is not None else None,
+        upload_id=row["upload_id"],
+        upload_open=bool(row["upload_open"]),
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -100,6 +101,19 @@ files = Table(
     # How fast the job goes and how long it still takes, as its holder last said; null where nobody works on it.
     Column("speed", Double()),
     Column("eta_s", Double()),
+    # Seconds of the source, of a completed file: what a quota of media counts.
+    Column("media_s", Double()),
+    # The upload in parts that makes the object, once it is begun. Open: the store may still hold parts that nobody joined.
+    Column("upload_id", SafeText()),
+    Column("upload_open", Boolean()),
+    Index("ix_files_owner_completed_at", "owner", "completed_at"),
+    Index(
+        "ix_files_owner_status",
+        "owner",
+        "status",
+        sqlite_where=literal_column("status") == "pending",
+        postgresql_where=literal_column("status") == "pending",
+    ),
     Index("ix_files_created_at_file_id", "created_at", "file_id"),
     Index("ix_files_owner_created_at_file_id", "owner", "created_at", "file_id"),
     # hash: a B-tree refuses what is longer than 2.7 kB, and a message may name any key
@@ -109,6 +123,12 @@ files = Table(
         "upload_expires_at",
         sqlite_where=literal_column("status") == "pending",
         postgresql_where=literal_column("status") == "pending",
+    ),
+    Index(
+        "ix_files_upload_open",
+        "file_id",
+        sqlite_where=literal_column("upload_open"),
+        postgresql_where=literal_column("upload_open"),
     ),
     Index(
         "ix_files_raw_state",
@@ -164,11 +184,78 @@ outbox = Table(
     Column("delivered_at", Double()),
     Column("attempts", Integer(), nullable=False, default=0),
     Column("next_attempt_at", Double(), nullable=False),
+    # Whom it goes to, that one host's silence holds up no other; the token of whoever sends it; how the last attempt ended.
+    Column("host", SafeText()),
+    Column("lease_token", SafeText()),
+    Column("last_result", SafeText()),
+    Column("failed_at", Double()),
     Index(
-        "ix_outbox_next_attempt_at",
+        "ix_outbox_due",
         "next_attempt_at",
-        sqlite_where=literal_column("delivered_at").is_(None),
-        postgresql_where=literal_column("delivered_at").is_(None),
+        sqlite_where=literal_column("delivered_at").is_(None) & literal_column("failed_at").is_(None),
+        postgresql_where=literal_column("delivered_at").is_(None) & literal_column("failed_at").is_(None),
     ),
     Index("ix_outbox_file_id", "file_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", SafeText(), primary_key=True),
+    Column("owner", SafeText(), nullable=False),
+    Column("scopes", JSON(), nullable=False),
+    Column("digest", SafeText(), nullable=False),
+    Column("created_at", Double(), nullable=False, default=DatabaseNow()),
+    Column("last_used_at", Double()),
+    Column("revoked_at", Double()),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", SafeText(), primary_key=True),
+    Column("owner", SafeText(), nullable=False),
+    Column("scopes", JSON(), nullable=False),
+    Column("key_id", SafeText()),
+    Column("expires_at", Double(), nullable=False),
+    Index("ix_sessions_expires_at", "expires_at"),
+    Index("ix_sessions_key_id", "key_id"),
+)
+
+kept_secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", SafeText(), primary_key=True),
+    Column("value", LargeBinary(), nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", SafeText(), primary_key=True),
+    Column("key", SafeText(), primary_key=True),
+    Column("digest", SafeText(), nullable=False),
+    Column("file_id", Uuid(), ForeignKey("files.file_id"), nullable=False),
+    Column("created_at", Double(), nullable=False, default=DatabaseNow()),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+    Index("ix_idempotency_keys_file_id", "file_id"),
+)
+
+disabled_endpoints = Table(
+    "disabled_endpoints",
+    metadata,
+    # SHA-256 of the address: a B-tree refuses what is longer than 2.7 kB
+    Column("digest", SafeText(), primary_key=True),
+    Column("url", SafeText(), nullable=False),
+    Column("disabled_at", Double(), nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("subject", SafeText(), primary_key=True),
+    Column("email", SafeText()),
+    Column("name", SafeText()),
+    Column("created_at", Double(), nullable=False, default=DatabaseNow()),
+    Column("last_log_in_at", Double(), nullable=False, default=DatabaseNow()),
 )

@@ -120,7 +120,9 @@ def environment(cwd: Path) -> dict[str, str]:
 
 def rlimits(limits: ProcessLimits) -> list[tuple[int, int, int]]:
     """(resource, soft, hard). Never RLIMIT_NPROC: it counts all processes of the user, the daemon's among them."""
+    data = [] if limits.data_bytes is None else [(resource.RLIMIT_DATA, limits.data_bytes, limits.data_bytes)]
     return [
+        *data,
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
         (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + _CPU_GRACE_S),

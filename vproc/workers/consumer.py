@@ -52,16 +52,21 @@ class Consumer:
         """Why the last poll failed; None when it did not."""
         return self._last_error
 
-    def drain(self, *, at_once: bool = False) -> None:
-        """Take no more work. Running jobs have the drain time; ``at_once``: none, as on a second signal. The poll in
-        flight is let end, since what it brings would else be hidden from everybody."""
-        now = anyio.current_time()
+    @property
+    def jobs(self) -> int:
+        """How many run."""
+        return int(self._limiter.borrowed_tokens)
+
+    def drain(self, *, at_once: bool = False, within_s: float | None = None) -> None:
+        """Take no more work. Running jobs have the drain time, or ``within_s``; ``at_once``: none, as on a second signal. The
+        poll in flight is let end, since what it brings would else be hidden from everybody."""
+        now, drain_s = anyio.current_time(), self._drain_timeout_s if within_s is None else within_s
         self._draining.set()
         if self._poll_scope is not None:
             self._poll_scope.deadline = min(self._poll_scope.deadline, now if at_once else now + ABANDON_POLL_S)
         if self._jobs_scope is not None:
-            self._jobs_scope.deadline = min(self._jobs_scope.deadline, now if at_once else now + self._drain_timeout_s)
-        log.info("intake_stopped", jobs=int(self._limiter.borrowed_tokens), at_once=at_once)
+            self._jobs_scope.deadline = min(self._jobs_scope.deadline, now if at_once else now + drain_s)
+        log.info("intake_stopped", jobs=self.jobs, at_once=at_once)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Consume until drained; returns when every job ended or was handed back."""

@@ -57,6 +57,7 @@ class Janitor:
         self._busy = False
         self._reconciler = reconciler
         # Daemons that start together do not list the bucket together.
+        self._forget_at = 0.0
         self._reconcile_at = clock() + RECONCILE_EVERY_S * jitter()
 
     def wake(self) -> None:
@@ -84,6 +85,8 @@ class Janitor:
                 left += not await self._tried("raw_delete", self._delete_raw(file), file_id=str(file.file_id))
         if expired := await self._catalog.expire_pending(grace_s=PENDING_GRACE_S):
             self._done("pending_expired", expired, files=expired)
+        await self._give_up_uploads()
+        await self._tried("forget", self._forget_old())
         for run in await self._catalog.orphan_runs(limit=BATCH):
             await self._tried("run_sweep", self._sweep_run(run), file_id=str(run.file_id), run_id=run.run_id)
 
@@ -107,6 +110,20 @@ class Janitor:
         await self._catalog.raw_deleted(file.file_id)
         self._done("raw_deleted", 1, file_id=str(file.file_id), replaced=not deleted)
 
+    async def _give_up_uploads(self) -> None:
+        """Parts of files that were cancelled, deleted or never finished, and that nobody will join."""
+        left = 0
+        while files := await self._catalog.left_uploads(limit=BATCH, skip=left):
+            for file in files:
+                left += not await self._tried("upload_abort", self._give_up_upload(file), file_id=str(file.file_id))
+
+    async def _give_up_upload(self, file: File) -> None:
+        if file.upload_id is None:
+            raise AssertionError("an open upload has its id")
+        await self._raw.abort_upload(file.key, file.upload_id)
+        await self._catalog.upload_ended(file.file_id)
+        self._done("upload_aborted", 1, file_id=str(file.file_id))
+
     async def _sweep_run(self, run: OrphanRun) -> None:
         """Remove a loser's outputs; of a deleted file, all that stands. The manifest has the last word on who lost."""
         if await self._catalog.get(run.file_id) is None:
@@ -119,6 +136,13 @@ class Janitor:
             removed = await self._processed.delete_prefix(run_prefix(run.file_id, run.run_id))
             self._done("run_swept", 1, file_id=str(run.file_id), run_id=run.run_id, objects=removed)
         await self._catalog.run_swept(run)
+
+    async def _forget_old(self) -> None:
+        """Rows that nobody asks for any more. Once an hour, since each look reads a table."""
+        if self._clock() >= self._forget_at:
+            await self._catalog.forget_idempotency_keys()
+            await self._catalog.forget_events()
+            self._forget_at = self._clock() + RECONCILE_EVERY_S
 
     async def _reconcile(self) -> None:
         """What only a look at the whole raw bucket shows."""

@@ -253,6 +253,7 @@ class Jobs:
             original_codec=manifest.source.codec,
             target_codec=manifest.target_codec,
             delete_raw=self._rules.delete_raw,
+            media_s=manifest.source.duration_s,
         )
         try:
             with figures.stage(Stage.FINISH), anyio.fail_after(FINISH_WITHIN_S, shield=True):

@@ -4,6 +4,7 @@ is decided in `core`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from vproc.core.exits import encoder_failure, last_words
 from vproc.core.hardware import drives_hardware
 from vproc.core.look import holds_packets, packet_argv, pictures_argv, wants_pictures, with_pictures, without_streams
 from vproc.core.media import MediaInfo
+from vproc.core.memory import LEAST_ADDRESS_BYTES, Memory
 from vproc.core.needs import Needs, choose_build
 from vproc.core.plan import OutputKind, Plan, PlannedFile, PlannedOutput
 from vproc.core.probe import ffprobe_argv, parse_probe, probe_failure
@@ -34,7 +36,6 @@ from vproc.workers.ffmpeg import HARDWARE_MEMORY_BYTES, ToolPair
 PICTURE_HEAD_BYTES = 65536
 
 _PROBE_LIMITS = ProcessLimits(wall_s=20, cpu_s=10, memory_bytes=GIB, output_bytes=1024, directory_bytes=1 << 62)
-_ENCODE_MEMORY_BYTES = 8 * GIB
 _ENCODE_CORES = 64
 """Processor time is bounded by wall time on so many cores: a bound for a runaway, not a budget."""
 _SLACK_BYTES = GIB // 4
@@ -200,10 +201,12 @@ class MediaTools:
             return news
 
         largest = plan.estimated_bytes * 3 + _SLACK_BYTES
+        memory = self._memory(plan)
         limits = ProcessLimits(
             wall_s=self._job_timeout_s,
             cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
-            memory_bytes=HARDWARE_MEMORY_BYTES if drives_hardware(plan.argv) else _ENCODE_MEMORY_BYTES,
+            memory_bytes=memory.address_bytes,
+            data_bytes=memory.data_bytes,
             output_bytes=largest,
             directory_bytes=source_bytes + largest,
             stall_s=self._stall_timeout_s,
@@ -216,6 +219,13 @@ class MediaTools:
         if plan.sheets_argv:
             await self._make_sheets(plan, limits, cwd)
         return Encoded(result.stderr, parser.out_time_s, result.wall_s)
+
+    def _memory(self, plan: Plan) -> Memory:
+        if drives_hardware(plan.argv):
+            return Memory(None, HARDWARE_MEMORY_BYTES)
+        if plan.pictures is None:
+            return Memory(None, LEAST_ADDRESS_BYTES)
+        return plan.pictures.memory(threads=self.threads, cores=len(os.sched_getaffinity(0)))
 
     async def _make_sheets(self, plan: Plan, limits: ProcessLimits, cwd: Path) -> None:
         failure = _failure(await self._runner.run(plan.sheets_argv, cwd=cwd, limits=limits))
@@ -257,7 +267,7 @@ class MediaTools:
         limits = ProcessLimits(
             wall_s=self._job_timeout_s,
             cpu_s=int(self._job_timeout_s * _ENCODE_CORES),
-            memory_bytes=_ENCODE_MEMORY_BYTES,
+            memory_bytes=LEAST_ADDRESS_BYTES,
             output_bytes=1024,
             directory_bytes=1 << 62,
         )

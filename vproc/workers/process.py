@@ -8,6 +8,7 @@ cancelled while it starts (cpython#103847).
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import resource
@@ -28,6 +29,7 @@ from vproc.workers.streams import LineSplitter, Tail
 
 STDOUT_LIMIT_BYTES = 1024**2
 STDERR_KEPT_BYTES = 16 * 1024
+_SESSION_NICE = b"10"
 _WATCH_FIRST_S, _WATCH_INTERVAL_S = 0.05, 1.0
 _PIPES_GRACE_S = 1.0  # for a pipe that something outside the process group holds open
 _GROUP_GRACE_S = 2.0
@@ -71,6 +73,7 @@ class _Child:
         self.usage: resource.struct_rusage | None = None
         self.returncode: int | None = None
         self.seen_peak_bytes = 0
+        self._steps_back = True
         # exec accounts the peak of the memory it leaves behind to the child, and before exec that memory is ours.
         self.inherited_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         with ExitStack() as ours:
@@ -112,6 +115,18 @@ class _Child:
         """Return when it has exited."""
         await wait_readable(self._pidfd)
 
+    def step_back(self) -> None:
+        """Have its whole session yield to others. Where the kernel groups processes by session (``sched_autogroup_enabled``, on
+        in most distributions; not inside a cgroup with CPU shares), a nice value counts among those of one session only, and an
+        encoder would get as much as the daemon. One that is not root may set ten a second at most: the next look tries again."""
+        if self._steps_back:
+            try:
+                Path(f"/proc/{self.pid}/autogroup").write_bytes(_SESSION_NICE)
+            except OSError as error:
+                self._steps_back = error.errno == errno.EAGAIN
+            else:
+                self._steps_back = False
+
     def signal_group(self, number: signal.Signals) -> None:
         """Signal every process of the group. Only before `reap`: until then the group's number cannot be another's."""
         with suppress(ProcessLookupError, PermissionError):
@@ -130,9 +145,10 @@ class _Child:
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The largest resident size, as far as it can be told from what it inherited."""
+        """The largest resident size, as far as it can be told from what it inherited; else the largest that was seen, 0 where it
+        was gone before the first look."""
         peak = self.usage.ru_maxrss * 1024 if self.usage else 0
-        return peak if peak > self.inherited_peak_bytes * _PEAK_MARGIN else self.seen_peak_bytes or peak
+        return peak if peak > self.inherited_peak_bytes * _PEAK_MARGIN else self.seen_peak_bytes
 
     async def group_gone(self) -> None:
         """Return when nothing is left of the group, killed before: members are reaped by whoever inherits them, which is us
@@ -293,6 +309,7 @@ class _Run:
 
     def _look(self) -> None:
         """In a thread: how much the directory holds and how much memory the child has used so far."""
+        self._child.step_back()
         self._child.seen_peak_bytes = max(self._child.seen_peak_bytes, _peak_memory_bytes(self._child.pid))
         self._weigh(_unlinked_bytes(self._child.pid))
 

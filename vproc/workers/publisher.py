@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 from uuid import UUID
@@ -102,11 +103,13 @@ class Sending:
         self._prove = prove
         self._on_sent = on_sent
         self._limiter = anyio.Semaphore(UPLOADS_AT_A_TIME)
+        self._turns: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._sent: dict[str, Output] = {}
 
     async def send(self, item: Item) -> None:
-        """Write one object and see that it stands. Sent again with other bytes, it is overwritten."""
-        async with self._limiter:
+        """Write one object and see that it stands. Sent again with other bytes, it is overwritten by the later."""
+        # A film's last segment is sent again, longer, maybe before its first sending has ended: that one must not land on top.
+        async with self._turns[item.path], self._limiter:
             output = await self._write(item)
             await self._prove([output])
         self._sent[item.path] = output

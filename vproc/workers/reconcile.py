@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 
 from vproc.core.dead_letters import DeadLetter
+from vproc.core.fairness import message_group
 from vproc.core.files import DEFAULT_OWNER, File, FileError, RawState, Status
 from vproc.core.keys import MANIFEST_NAME, file_id_in_key, manifest_key, owner_in_key, run_prefix
 from vproc.core.leases import Completion, NewFile
@@ -169,7 +170,7 @@ class Reconciler:
         raw_state = (RawState.DELETE_PENDING if self._delete_raw else RawState.KEPT) if left else RawState.DELETED
         if self._dry_run or await self._catalog.restore(
             _new_file(manifest),
-            Completion(manifest.run_id, version, source.codec, manifest.target_codec, self._delete_raw),
+            Completion(manifest.run_id, version, source.codec, manifest.target_codec, self._delete_raw, source.duration_s),
             completed_at=manifest.created_at,
             raw_state=raw_state,
         ):
@@ -233,7 +234,8 @@ class Reconciler:
 
     async def _announce(self, job: dict[str, str], reason: str) -> None:
         if not self._dry_run:
-            await self._queue.send(json.dumps(job))
+            owner = owner_in_key(job["key"]) or DEFAULT_OWNER
+            await self._queue.send(json.dumps(job), group=message_group(owner))
         self._done(Repair.ANNOUNCED, job["key"], reason)
 
     # --- dead letters ---------------------------------------------------------------------------------------------------
@@ -269,10 +271,18 @@ class Reconciler:
         """Give up uploads in parts that nobody finished: their parts are paid for, and no listing shows them."""
         for store in (self._raw, self._processed):
             async for key, upload_id, begun_at in store.unfinished_uploads():
-                if begun_at < self._clock() - SWEEP_GRACE:
+                if begun_at < self._clock() - SWEEP_GRACE and not await self._goes_on(key, upload_id):
                     if not self._dry_run:
                         await store.abort_upload(key, upload_id)
                     self._done(Repair.ABORTED, key, f"an upload in parts, begun {begun_at.isoformat(timespec='seconds')}")
+
+    async def _goes_on(self, key: str, upload_id: str) -> bool:
+        """Whether somebody still sends parts: then the catalog knows the upload, and an address of it holds."""
+        file_id = file_id_in_key(key)
+        file = await self._catalog.get(file_id) if file_id is not None else None
+        if file is None or file.upload_id != upload_id or file.upload_expires_at is None:
+            return False
+        return file.status is Status.PENDING and file.upload_expires_at > self._clock()
 
     # --- each ---------------------------------------------------------------------------------------------------------
 

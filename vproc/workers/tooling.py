@@ -1,0 +1,75 @@
+"""Which ffmpeg this process works with, with how many threads, and which profiles it can make. Found once, at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio.to_thread
+import structlog
+
+from vproc.core.needs import needs_of_profile, unavailable
+from vproc.core.profile import Profile
+from vproc.errors import ConfigError
+from vproc.settings import Settings
+from vproc.workers.confinement import Confinement
+from vproc.workers.ffmpeg import ToolPair, announce, find_pairs, with_trials
+from vproc.workers.media import MediaTools
+from vproc.workers.runners import LocalRunner
+from vproc.workers.sandbox import graphics_devices
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+async def open_tools(
+    settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, *, scratch_dir: Path
+) -> MediaTools:
+    """The ffmpegs that this machine has, within ``confinement``; hardware encoders are tried where a profile asks for one.
+
+    Raises `ConfigError` where the default profile can be made by none of them.
+    """
+    wanted = (needs_of_profile(profile).hardware for profile in profiles.values())
+    codecs = {codec for codec in wanted if codec is not None}
+    if codecs:
+        confinement = replace(confinement, devices=await anyio.to_thread.run_sync(graphics_devices))
+    runner = LocalRunner(confinement)
+    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=scratch_dir)
+    announce(pairs)
+    if codecs:
+        pairs = tuple([await with_trials(pair, codecs, runner, cwd=scratch_dir) for pair in pairs])
+    _check_profiles(settings, profiles, pairs)
+    return MediaTools(
+        runner=runner,
+        pairs=pairs,
+        max_pixels=settings.max_pixels,
+        job_timeout_s=settings.job_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+        threads=threads_of_a_job(settings.concurrency),
+    )
+
+
+def _check_profiles(settings: Settings, profiles: Mapping[str, Profile], pairs: Sequence[ToolPair]) -> None:
+    """Say which profiles no ffmpeg here can make. Raises `ConfigError` where the default one is among them."""
+    builds = [pair.capabilities for pair in pairs]
+    for profile in profiles.values():
+        lacked = unavailable(needs_of_profile(profile), builds)
+        if lacked and profile.name == settings.profile:
+            there = f"ffmpeg {pairs[0].version} ({pairs[0].ffmpeg})"
+            raise ConfigError(f"VPROC_PROFILE: {profile.name} takes {', '.join(lacked)}, which {there} lacks")
+        if lacked:
+            log.warning("profile_unavailable", profile=profile.name, lacks=list(lacked), ffmpeg=pairs[0].version)
+
+
+def threads_of_a_job(concurrency: int | None) -> int | None:
+    """How many threads each encoder of a job has. Where more jobs run at a time than `default_slots`, each keeps to its share of
+    the cores: encoders that all take the whole machine wait for each other. None: they choose."""
+    if concurrency is None or concurrency <= default_slots():
+        return None
+    return max(1, len(os.sched_getaffinity(0)) // concurrency)
+
+
+def default_slots() -> int:
+    """Jobs at a time where nothing is said: one for two cores. One ffmpeg uses both, and more at once only adds memory."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
