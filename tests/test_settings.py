@@ -38,6 +38,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for other in Settings.model_fields[name].validation_alias.choices:  # type: ignore[union-attr]
             monkeypatch.delenv(str(other), raising=False)
     monkeypatch.delenv("VPROC_CONFIG", raising=False)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
 
 
 @pytest.fixture
@@ -136,6 +137,22 @@ def test_a_config_file_that_is_not_there_is_a_fault(required: pytest.MonkeyPatch
     """A `VPROC_CONFIG` that names nothing is never passed over."""
     required.setenv("VPROC_CONFIG", str(tmp_path / "gone.toml"))
     assert faults() == (f"VPROC_CONFIG: no file at {tmp_path / 'gone.toml'}",)
+
+
+def test_systemds_credentials_are_settings_behind_the_environment(required: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of `LoadCredential=vproc:…` gives files named by the setting in small letters; one line's end is none of it."""
+    credentials, toml = tmp_path / "credentials", tmp_path / "vproc.toml"
+    credentials.mkdir()
+    (credentials / "vproc_database_url").write_text("postgresql://user:secret@db/vproc\n")
+    (credentials / "vproc_port").write_text("1234")
+    (credentials / "vproc_drain_timeout_s").write_text("12")
+    toml.write_text("VPROC_DRAIN_TIMEOUT_S = 34\nVPROC_STALL_TIMEOUT_S = 56\n")
+    required.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    required.setenv("VPROC_CONFIG", str(toml))
+    required.setenv("VPROC_PORT", "4321")
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == "postgresql://user:secret@db/vproc"
+    assert (settings.port, settings.drain_timeout_s, settings.stall_timeout_s) == (4321, 12, 56)
 
 
 def test_a_config_file_that_is_not_toml_is_a_fault(required: pytest.MonkeyPatch, tmp_path: Path) -> None:

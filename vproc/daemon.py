@@ -37,22 +37,26 @@ from vproc.errors import ConfigError
 from vproc.http import make_app, serve_app
 from vproc.outside import Outside, at_start, open_outside, open_sender, webhook_secrets
 from vproc.settings import Role, SandboxMode, Settings, read_profiles
+from vproc.supervisor import Notifier, Supervisor
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
 from vproc.workers.host import HostWatch
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.jobs import JobRules, Jobs
+from vproc.workers.jobs import Jobs
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
+from vproc.workers.rules import JobRules
 from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sandbox
 from vproc.workers.scratch import open_scratch
 from vproc.workers.tooling import default_slots, open_tools
 from vproc.workers.webhooks import Webhooks
 
 CHECK_WITHIN_S = 10.0
+END_WITHIN_S = 60.0
 Value = TypeVar("Value")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -86,30 +90,34 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     if settings.profile not in profiles:
         raise ConfigError(f"VPROC_PROFILE: takes one of {', '.join(profiles)} (got {settings.profile!r})")
     metrics = Metrics(CollectorRegistry())
-    draining = anyio.Event()
+    draining, vitals = anyio.Event(), Vitals()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with AsyncExitStack() as stack:
             outside = await stack.enter_async_context(open_outside(settings, metrics))
             worker = None
             if Role.WORKER in settings.roles:
-                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles))
+                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals))
             metrics.build_info.labels(__version__, worker.tools.version if worker else "none").set(1)
             api_url = None
             if Role.API in settings.roles:
                 door = await stack.enter_async_context(open_door(settings, outside.catalog))
-                app = _make_app(settings, outside, worker, draining, profiles, door)
+                app = _make_app(settings, outside, worker, draining, profiles, door, vitals=vitals)
                 port = await stack.enter_async_context(serve_app(app, host=settings.host, port=settings.port))
                 api_url = f"http://{_for_url(settings.host)}:{port}"
             drain = _Drain(draining, worker.consumer if worker else None, settings.drain_timeout_s)
             host = await stack.enter_async_context(_open_watch(drain, metrics))
+            notifier = Notifier.of(os.environ, pid=os.getpid())
+            supervisor = Supervisor(notifier, vitals, draining=draining, drain_s=drain.longest_s, jobs=drain.jobs)
             async with task_group() as services:
                 services.start_soon(_listen, signals, drain)
+                services.start_soon(supervisor.run)
                 services.start_soon(host.run)
                 if worker is not None:
                     services.start_soon(worker.janitor.run)
                 services.start_soon((await _open_webhooks(settings, outside)).run)
                 _spare_the_collector()
                 log.info("daemon_started", version=__version__, api=api_url, roles=sorted(settings.roles))
+                supervisor.ready()
                 if on_ready is not None:
                     on_ready(ReadyInfo(api_url))
                 if worker is not None:
@@ -145,6 +153,11 @@ class _Drain:
         """The host ends: what cannot end before it is handed back."""
         self.begin(within_s=notice.drain_s(self.timeout_s, now=datetime.now(UTC)))
 
+    @property
+    def longest_s(self) -> float:
+        """How long the end may take: the jobs, the poll in flight, and what each hands back."""
+        return self.timeout_s + END_WITHIN_S
+
     def jobs(self) -> int:
         """How many run."""
         return self.consumer.jobs if self.consumer is not None else 0
@@ -170,7 +183,9 @@ async def _open_watch(drain: _Drain, metrics: Metrics) -> AsyncIterator[HostWatc
 
 
 @asynccontextmanager
-async def _open_worker(settings: Settings, outside: Outside, profiles: Mapping[str, Profile]) -> AsyncIterator[_Worker]:
+async def _open_worker(
+    settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals
+) -> AsyncIterator[_Worker]:
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
         tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
@@ -203,6 +218,7 @@ async def _open_worker(settings: Settings, outside: Outside, profiles: Mapping[s
             intake=intake,
             metrics=outside.metrics,
             on_job_ended=janitor.wake,
+            vitals=vitals,
         )
         consumer = Consumer(
             queue=outside.queue,
@@ -212,6 +228,7 @@ async def _open_worker(settings: Settings, outside: Outside, profiles: Mapping[s
             poll_wait_s=settings.poll_wait_s,
             drain_timeout_s=settings.drain_timeout_s,
             metrics=outside.metrics,
+            vitals=vitals,
         )
         yield _Worker(consumer, janitor, intake, tools, sandbox)
 
@@ -246,6 +263,8 @@ def _make_app(
     draining: anyio.Event,
     profiles: Mapping[str, Profile],
     door: Door,
+    *,
+    vitals: Vitals,
 ) -> web.Application:
     checks: dict[str, Check] = {
         "database": outside.catalog.check,
@@ -291,6 +310,7 @@ def _make_app(
         versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker else None),
         readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
         draining=draining,
+        vitals=vitals,
     )
 
 

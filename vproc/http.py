@@ -34,6 +34,7 @@ from vproc.api.sessions import refuse_foreign_page
 from vproc.errors import ConfigError, UnauthenticatedError
 from vproc.ports import AccountParts, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 
 ROUTES = (
     *uploads.ROUTES, *multipart.ROUTES, *signing.ROUTES, *downloads.ROUTES, *playback.ROUTES, *events.ROUTES, *sessions.ROUTES,
@@ -76,6 +77,7 @@ def make_app(
     draining: anyio.Event,
     new_id: Callable[[], UUID] = uuid4,
     accounts: AccountParts | None = None,
+    vitals: Vitals | None = None,
 ) -> web.Application:
     """The application. ``draining`` is the caller's to set when the process begins to stop; closing the server sets it too.
 
@@ -98,6 +100,7 @@ def make_app(
         draining=draining,
         new_id=new_id,
         accounts=accounts,
+        vitals=vitals or Vitals(),
     )
     app[_OWNERS] = RateLimit("requests_per_minute", limits.requests_per_minute)
     app[_UNKNOWN] = RateLimit("unknown_per_minute", limits.unknown_per_minute)

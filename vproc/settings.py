@@ -1,6 +1,7 @@
 """Every setting of the daemon: its variable, unit, default and rule. All faults are told at once, each in one line.
 
-Read from the environment, from ``.env`` and from the TOML file that ``VPROC_CONFIG`` names, in this order of precedence.
+Read from the environment, from ``.env``, from the files that systemd gives as credentials (``$CREDENTIALS_DIRECTORY``) and from
+the TOML file that ``VPROC_CONFIG`` names, in this order of precedence.
 AWS's own variables (``AWS_PROFILE``, ``AWS_ENDPOINT_URL`` …) are botocore's and are not read here, but for ``AWS_REGION``,
 which botocore does not read.
 """
@@ -18,7 +19,14 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from vproc.cognito_settings import PLACEHOLDERS, CognitoSettings
 from vproc.core.origins import parse_origins
@@ -258,8 +266,10 @@ class Settings(CognitoSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, environment, ``.env``, then the TOML file."""
+        """Arguments, environment, ``.env``, credentials, then the TOML file."""
         sources = [init_settings, env_settings, dotenv_settings]
+        if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=credentials))
         if path := os.environ.get("VPROC_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
         return tuple(sources)

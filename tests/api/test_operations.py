@@ -12,6 +12,7 @@ from tests.support.api import running_api
 from tests.support.memory import ManualClock
 from vproc.api.readiness import ReadinessChecks
 from vproc.errors import ConfigError, UnavailableError
+from vproc.vitals import Vitals
 
 
 async def test_health_is_told_whatever_is_away(tmp_path: Path) -> None:
@@ -24,6 +25,18 @@ async def test_health_is_told_whatever_is_away(tmp_path: Path) -> None:
     assert (answer.status, answer.json) == (200, {"status": "ok"})
     assert (head.status, head.body) == (200, b"")
     assert asked == 0
+
+
+async def test_health_is_wedged_while_something_stands_still(tmp_path: Path) -> None:
+    vitals = Vitals()
+    async with running_api(tmp_path, vitals=vitals) as api:
+        with vitals.pulse("poller") as pulse:
+            pulse.due(-1)
+            wedged = await api.get("/healthz")
+            pulse.due(60)
+            well = await api.get("/healthz")
+    assert (wedged.status, wedged.json, wedged.headers["Retry-After"]) == (503, {"status": "wedged"}, "2")
+    assert (well.status, well.json) == (200, {"status": "ok"})
 
 
 async def test_readiness_names_each_check_and_what_is_wrong(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from vproc.errors import UnauthenticatedError
 from vproc.http import make_app, serve_app
 from vproc.ports import AccountParts, Caller
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 
 PROFILES = ("abr", "mp4", "copy")
 UPLOAD = {"file_name": "holiday.mp4"}
@@ -120,6 +121,7 @@ async def running_api(
     limits: Limits | None = None,
     shutdown_timeout_s: float = 2.0,
     accounts: Callable[[SqlCatalog], AccountParts] | None = None,
+    vitals: Vitals | None = None,
 ) -> AsyncIterator[RunningApi]:
     """An API on a port of its own, with its catalog in that folder. ``accounts`` makes its accounts over that catalog."""
     raw, processed, queue, presigner = MemoryStore("raw"), MemoryStore("processed"), MemoryQueue(), MemoryPresigner()
@@ -136,6 +138,7 @@ async def running_api(
             multipart_uploads=multipart,
             queue=queue,
             identity=identity or OpenIdentity(),
+            vitals=vitals,
             keys=catalog,
             metrics=metrics,
             limits=limits or Limits(profiles=PROFILES),

@@ -28,12 +28,13 @@ from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.jobs import JobRules, Jobs
+from vproc.workers.jobs import Jobs
 from vproc.workers.keeper import Progress
 from vproc.workers.package import Item, Package
 from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.publisher import Publisher
 from vproc.workers.reconcile import Reconciler
+from vproc.workers.rules import JobRules
 from vproc.workers.scratch import Scratch
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")

@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.changes import Changes
 from tests.support.faults import Faults, faulty
-from tests.support.memory import MemoryQueue
+from tests.support.memory import ManualClock, MemoryQueue
 from tests.support.world import FILE_ID, KEY, World, open_world
 from vproc.core.files import Status
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 from vproc.ports import Message
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 from vproc.workers import consumer as consumer_module
 from vproc.workers.consumer import BACKOFFS_S, Consumer
 from vproc.workers.intake import Intake
@@ -91,6 +92,8 @@ class Parts:
         self.queue.running = lambda: self.jobs.running
         self.intake = intake or StubIntake()
         self.metrics = Metrics(CollectorRegistry())
+        self.clock = ManualClock()
+        self.vitals = Vitals(clock=self.clock)
         self.consumer = Consumer(
             queue=self.queue,
             jobs=cast("Jobs", self.jobs),
@@ -99,6 +102,7 @@ class Parts:
             poll_wait_s=20,
             drain_timeout_s=drain_timeout_s,
             metrics=self.metrics,
+            vitals=self.vitals,
         )
 
     def gauge(self, name: str) -> float | None:
@@ -370,3 +374,37 @@ async def test_a_cancellation_from_outside_hands_everything_back(tmp_path: Path)
         await check_handed_back(world)
         assert len(world.queue.bodies) == 2
         assert len(world.pipeline.runs) == 1
+
+
+# --- whether it goes on ------------------------------------------------------------------------------------------------
+
+
+async def test_a_poll_that_neither_answers_nor_ends_is_a_poller_that_stands_still() -> None:
+    """Its wait is 20 s here, and a minute more is given."""
+    parts = Parts()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(parts.run)
+        await parts.queue.called("receive")
+        parts.clock.advance(79)
+        assert parts.vitals.overdue() == ()
+        parts.clock.advance(2)
+        assert parts.vitals.overdue() == ("poller",)
+        parts.queue.put("quick")
+        await parts.queue.called("receive", 2)
+        assert parts.vitals.overdue() == ()
+        parts.consumer.drain(at_once=True)
+    parts.clock.advance(3600)
+    assert parts.vitals.overdue() == ()  # and when it ended, nobody waits for it
+
+
+async def test_a_poller_without_a_free_slot_may_wait_as_long_as_its_jobs_take() -> None:
+    parts = Parts(slots=1)
+    parts.queue.put("long")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(parts.run)
+        await parts.until(lambda: parts.jobs.running == 1)
+        await anyio.wait_all_tasks_blocked()
+        parts.clock.advance(6 * 3600)
+        assert parts.vitals.overdue() == ()
+        parts.jobs.allow("long")
+        parts.consumer.drain()

@@ -20,6 +20,7 @@ from vproc.core.leases import Lease, LeaseView
 from vproc.errors import CancelledByOwnerError, ErrorCode, JobError, LeaseLostError, TransientError, UnavailableError
 from vproc.ports import Catalog, Message
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 from vproc.workers import keeper as keeper_module
 from vproc.workers.keeper import Keeper, Progress
 
@@ -95,7 +96,7 @@ class Held:
         await self.row.called("report", self.row.calls["report"] + 2)
 
 
-async def hold(visibility_timeout_s: int = 30) -> Held:
+async def hold(visibility_timeout_s: int = 30, *, vitals: Vitals | None = None) -> Held:
     clock, row, metrics = ManualClock(), LeaseRow(), Metrics(CollectorRegistry())
     queue = MemoryQueue(clock=clock, visibility_timeout_s=visibility_timeout_s)
     queue.put("a job")
@@ -106,6 +107,7 @@ async def hold(visibility_timeout_s: int = 30) -> Held:
         catalog=cast("Catalog", row),
         visibility_timeout_s=visibility_timeout_s,
         metrics=metrics,
+        vitals=vitals,
         clock=clock,
     )
     return Held(clock, queue, row, message, keeper, metrics)
@@ -371,3 +373,18 @@ async def test_a_confirmation_that_fails_is_none(error: JobError) -> None:
     held.row.cancel_requested = True
     with pytest.raises(CancelledByOwnerError):
         await held.keeper.confirm(LEASE, held.progress)
+
+
+async def test_a_heartbeat_that_waits_for_ever_is_one_that_stands_still() -> None:
+    """Its visibility timeout and half a minute more; a job that ended is waited for by nobody."""
+    clock = ManualClock()
+    vitals = Vitals(clock=clock)
+    held = await hold(30, vitals=vitals)
+    held.row.pause_next("report")
+    async with held.running():
+        await held.row.called("report")
+        clock.advance(59)
+        assert vitals.overdue() == ()
+        clock.advance(2)
+        assert vitals.overdue() == ("heartbeat",)
+    assert vitals.overdue() == ()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -122,6 +123,28 @@ def test_a_self_test_that_ends_early_proves_nothing(returncode: int, stdout: byt
     result = ProcessResult(returncode=returncode, stdout=stdout, stderr="why\n", wall_s=1, cpu_s=1, peak_memory_bytes=1)
     with pytest.raises(UnavailableError, match=f"ended early with {returncode}: why"):
         sandbox._escapes_in(result)
+
+
+def test_an_attempt_that_the_kernel_answers_by_the_end_of_the_process_is_refused() -> None:
+    told = b'["af_inet"]\n["af_inet", true, ""]\n["x32_call"]\n'
+    result = ProcessResult(returncode=-31, stdout=told, stderr="", wall_s=1, cpu_s=1, peak_memory_bytes=1)
+    assert [(escape.name, escape.refused) for escape in sandbox._escapes_in(result)] == [("af_inet", True), ("x32_call", True)]
+
+
+async def test_behind_such_an_end_the_rest_is_tried_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the program ends itself as a service's filter would, at its fourth attempt: none is left out, none tried twice."""
+    whole = await try_escapes(Confinement(frozenset({Layer.RLIMITS})))
+    hurt = "\ndef _hurt():\n    import signal\n    os.kill(os.getpid(), signal.SIGSYS)\n_socketpair = _hurt\n"
+    read = Path.read_text
+
+    def broken(path: Path, *arguments: Any, **options: Any) -> str:
+        text = read(path, *arguments, **options)
+        return text.replace("\ndef _make_link", hurt + "\ndef _make_link", 1) if path.name == "escapes.py" else text
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    again = await try_escapes(Confinement(frozenset({Layer.RLIMITS})))
+    assert [escape.name for escape in again] == [escape.name for escape in whole]
+    assert {escape.reason for escape in again if escape.name == "socketpair"} == {"the process was ended (SIGSYS)"}
 
 
 def test_an_attempt_that_got_through_makes_the_level_partial() -> None:

@@ -313,9 +313,9 @@ class Playback(_Answer):
 
 
 class Health(_Answer):
-    """The process lives."""
+    """Whether the process goes on. `wedged`: something that must never stand still does; the log names it."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "wedged"] = "ok"
 
 
 class Readiness(_Answer):

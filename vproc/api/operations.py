@@ -12,10 +12,13 @@ from vproc.api.reply import reply
 from vproc.api.route import OPENMETRICS, PLAIN_TEXT, Access, Answer, Route
 
 _HEALTH = Health()
+_WEDGED = Health(status="wedged")
 
 
-async def healthz(_: web.Request) -> web.Response:
-    """The process lives: nothing else is asked."""
+async def healthz(request: web.Request) -> web.Response:
+    """The process lives and goes on: nothing outside of it is asked."""
+    if parts_of(request).vitals.overdue():
+        return reply(_WEDGED, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
     return reply(_HEALTH)
 
 
@@ -44,8 +47,8 @@ ROUTES = (
         path="/healthz",
         handler=healthz,
         access=Access.OPEN,
-        summary="The process lives",
-        answers=(Answer(200, "It does", Health),),
+        summary="The process lives and goes on",
+        answers=(Answer(200, "It does", Health), Answer(503, "A part of it stands still", Health)),
         tag="operations",
         quiet=True,
     ),

@@ -15,6 +15,7 @@ from vproc.core.quotas import Quotas
 from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.settings import GIB
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Parts:
     draining: anyio.Event
     new_id: Callable[[], UUID]
     accounts: AccountParts | None = None
+    vitals: Vitals = field(default_factory=Vitals)
     answering: set[tuple[str, str]] = field(default_factory=set)
     known_secrets: dict[str, bytes] = field(default_factory=dict)
 

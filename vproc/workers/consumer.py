@@ -16,6 +16,7 @@ from vproc.errors import TransientError
 from vproc.ports import Message, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.vitals import Pulse, Vitals
 from vproc.workers.intake import Intake
 from vproc.workers.jobs import Jobs
 
@@ -24,6 +25,9 @@ ABANDON_POLL_S = 8.0
 BACKOFFS_S = (2.0, 4.0, 8.0, 15.0)
 """Before the next poll after one, two … failures in a row."""
 RELEASE_WITHIN_S = 5.0
+POLLER = "poller"
+POLLER_LATE_S = 60.0
+"""By how much a poll, a look at the disk or a pause may be late: far beyond what the SDK's own time-outs leave."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,7 +36,16 @@ class Consumer:
     """Takes messages while there are free slots, until `drain`; then lets running jobs end, within its time."""
 
     def __init__(
-        self, *, queue: Queue, jobs: Jobs, intake: Intake, slots: int, poll_wait_s: int, drain_timeout_s: float, metrics: Metrics
+        self,
+        *,
+        queue: Queue,
+        jobs: Jobs,
+        intake: Intake,
+        slots: int,
+        poll_wait_s: int,
+        drain_timeout_s: float,
+        metrics: Metrics,
+        vitals: Vitals | None = None,
     ) -> None:
         self._queue = queue
         self._jobs = jobs
@@ -41,6 +54,7 @@ class Consumer:
         self._poll_wait_s = poll_wait_s
         self._drain_timeout_s = drain_timeout_s
         self._metrics = metrics
+        self._vitals = vitals or Vitals()
         self._draining = anyio.Event()
         self._poll_scope: anyio.CancelScope | None = None
         self._jobs_scope: anyio.CancelScope | None = None
@@ -73,13 +87,15 @@ class Consumer:
         async with task_group() as jobs:
             self._jobs_scope = jobs.cancel_scope
             task_status.started()
-            await self._consume(jobs)
+            with self._vitals.pulse(POLLER) as pulse:
+                await self._consume(jobs, pulse)
 
-    async def _consume(self, jobs: TaskGroup) -> None:
+    async def _consume(self, jobs: TaskGroup, pulse: Pulse) -> None:
         failures = 0
         while not self._draining.is_set():
+            pulse.due(self._poll_wait_s + POLLER_LATE_S)
             # The drain may have begun while the disk was looked at: a poll begun now would know no bound.
-            if not await self._ready() or self._draining.is_set():
+            if not await self._ready(pulse) or self._draining.is_set():
                 continue
             try:
                 messages = await self._poll(self._free_slots())
@@ -100,12 +116,13 @@ class Consumer:
                 self._limiter.acquire_on_behalf_of_nowait(slot)
                 jobs.start_soon(self._work, message, slot)
 
-    async def _ready(self) -> bool:
+    async def _ready(self, pulse: Pulse) -> bool:
         """A slot is free and the intake open; False after a wait, to ask again."""
         if wait_s := await self._intake.wait_s():
             await self._pause(wait_s)
             return False
         if self._free_slots() < 1:
+            pulse.rest()  # for as long as a job may take: its own heartbeat is looked at
             async with task_group() as waiting:
                 waiting.start_soon(self._cancel_on_drain, waiting.cancel_scope)
                 async with self._limiter:

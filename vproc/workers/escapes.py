@@ -1,10 +1,12 @@
 """What a hostile program would try, tried: run inside the confinement by `workers.sandbox`, as ``python -I -S -c SOURCE …``.
 
-A script of the standard library alone. For each attempt one line of JSON on standard output: ``[name, refused, reason]``. None of
+A script of the standard library alone. For each attempt two lines of JSON on standard output: ``[name]`` before it and ``[name,
+refused, reason]`` behind it, so that it is known which one the kernel answered with the end of the process. None of
 them harms where it is not refused: mounts of no file system, signals of number 0, a seize that ends with the process, and towards
 the metadata address a datagram socket that is connected and sends nothing.
 
-Arguments: the pid of the daemon, a directory outside the job's, the memory limit and the file size limit in bytes.
+Arguments: the pid of the daemon, a directory outside the job's, the memory limit and the file size limit in bytes, and how many
+attempts to leave out, as those before have been tried.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 _X86_64 = os.uname().machine == "x86_64"
@@ -223,8 +225,10 @@ _FAMILIES = ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_UNIX", "AF_VS
 
 def main(arguments: list[str]) -> None:
     """Try everything and tell."""
-    parent, outside, memory_bytes, file_bytes = arguments
-    for name, attempt in attempts(int(parent), outside, int(memory_bytes), int(file_bytes)).items():
+    parent, outside, memory_bytes, file_bytes, tried = arguments
+    everything = attempts(int(parent), outside, int(memory_bytes), int(file_bytes))
+    for name, attempt in list(everything.items())[int(tried) :]:
+        _tell([name])
         try:
             attempt()
         except Allowed as how:
@@ -233,8 +237,12 @@ def main(arguments: list[str]) -> None:
             answer = (name, True, f"{type(error).__name__}: {error}")
         else:
             answer = (name, False, "allowed")
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        _tell(answer)
+
+
+def _tell(words: Sequence[object]) -> None:
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from time import perf_counter
@@ -37,10 +36,12 @@ from vproc.ports import Catalog, Message, ObjectStore, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.usage import metered
+from vproc.vitals import Vitals
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.keeper import Keeper, Progress
 from vproc.workers.pipeline import Job, Pipeline
+from vproc.workers.rules import JobRules
 from vproc.workers.settlement import Settlement, settle
 
 FINISH_WITHIN_S = 30.0
@@ -48,18 +49,6 @@ HAND_BACK_WITHIN_S = 10.0
 PROFILE_METADATA = "vproc-profile"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRules:
-    """The settings that jobs go by. ``worker`` names this process in the attempts' rows."""
-
-    worker: str
-    visibility_timeout_s: int
-    max_attempts: int
-    job_timeout_s: float
-    default_profile: str
-    delete_raw: bool
 
 
 class Jobs:
@@ -77,6 +66,7 @@ class Jobs:
         intake: Intake,
         metrics: Metrics,
         on_job_ended: Callable[[], None],
+        vitals: Vitals | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
@@ -88,6 +78,7 @@ class Jobs:
         self._intake = intake
         self._metrics = metrics
         self._on_job_ended = on_job_ended
+        self._vitals = vitals or Vitals()
         self._jitter = jitter
 
     async def handle(self, message: Message) -> None:
@@ -98,6 +89,7 @@ class Jobs:
             catalog=self._catalog,
             visibility_timeout_s=self._rules.visibility_timeout_s,
             metrics=self._metrics,
+            vitals=self._vitals,
         )
         with structlog.contextvars.bound_contextvars(message_id=message.message_id):
             try:

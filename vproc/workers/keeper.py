@@ -19,9 +19,13 @@ from vproc.core.leases import Lease, LeaseView
 from vproc.errors import CancelledByOwnerError, LeaseLostError, TransientError
 from vproc.ports import Catalog, Message, Queue
 from vproc.telemetry import Metrics
+from vproc.vitals import Vitals
 
 REPORT_EVERY_S = 1.0
 RETRY_EVERY_S = 0.5
+HEARTBEAT = "heartbeat"
+HEARTBEAT_LATE_S = 30.0
+"""By how much a heartbeat may be later than the visibility that it should have extended."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -93,6 +97,7 @@ class Keeper:
         catalog: Catalog,
         visibility_timeout_s: int,
         metrics: Metrics,
+        vitals: Vitals | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.receipts = {message.message_id: message.receipt_handle}
@@ -100,6 +105,7 @@ class Keeper:
         self._catalog = catalog
         self._visibility_timeout_s = visibility_timeout_s
         self._metrics = metrics
+        self._vitals = vitals or Vitals()
         self._clock = clock
         # The lease ends this much before the visibility that it was taken from: the way of one answer.
         self._margin_s = min(1.0, visibility_timeout_s * 0.1)
@@ -117,13 +123,15 @@ class Keeper:
 
     async def run(self, lease: Lease, progress: Progress) -> None:
         """Keep both alive until cancelled. Raises `LeaseLostError` or `CancelledByOwnerError`."""
-        while True:
-            until_beat = self._next_beat - self._clock()
-            await anyio.sleep(max(0.05, min(REPORT_EVERY_S, until_beat)))
-            if self._clock() >= self._next_beat:
-                await self._beat(lease)
-            else:
-                await self._report(lease, progress)
+        with self._vitals.pulse(HEARTBEAT) as pulse:
+            while True:
+                pulse.due(self._visibility_timeout_s + HEARTBEAT_LATE_S)
+                until_beat = self._next_beat - self._clock()
+                await anyio.sleep(max(0.05, min(REPORT_EVERY_S, until_beat)))
+                if self._clock() >= self._next_beat:
+                    await self._beat(lease)
+                else:
+                    await self._report(lease, progress)
 
     async def confirm(self, lease: Lease, progress: Progress) -> None:
         """Prove now that the lease is held: a process that was stopped and went on may not know yet that it lost it.

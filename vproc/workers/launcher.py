@@ -127,7 +127,10 @@ def _drop_capabilities(spec: dict[str, Any]) -> None:
         except OSError:
             break
     _libc.prctl(_PR_CAP_AMBIENT, *(ctypes.c_ulong(word) for word in (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)))
-    _checked(_libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))
+    header, held = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
+    _checked(_libc.capget(header, held))
+    if any(held.raw):  # a service that has none may be forbidden the call itself
+        _checked(_libc.capset(header, bytes(24)))
 
 
 def _forbid_new_privileges(spec: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -113,27 +114,39 @@ async def probe_sandbox(mode: SandboxMode, *, scratch_dir: Path | None = None) -
 
 
 async def try_escapes(confinement: Confinement, *, scratch_dir: Path | None = None) -> tuple[Escape, ...]:
-    """Run the hostile program under a confinement. Raises `LayerRefusedError` where a layer cannot be had."""
+    """Run the hostile program under a confinement. Raises `LayerRefusedError` where a layer cannot be had.
+
+    An attempt that the kernel answers by ending the program is refused: what surrounds the daemon (a service's own filter of
+    system calls) may do so. The program is then started anew behind it.
+    """
     source = await to_thread.run_sync(Path(__file__).with_name("escapes.py").read_text)
     python = replace(confinement, readable=(sys.base_prefix, sys.base_exec_prefix))
+    escapes: list[Escape] = []
     async with _directory(scratch_dir) as outside:
-        result = await LocalRunner(python).run(
-            [
-                *(sys.executable, "-I", "-S", "-c", source),
-                *(str(os.getpid()), str(outside), str(_LIMITS.memory_bytes), str(_LIMITS.output_bytes)),
-            ],
-            cwd=outside / "job",
-            limits=_LIMITS,
-        )
-    return _escapes_in(result)
+        while not escapes or escapes[-1].name != _LAST_ATTEMPT:
+            bounds = (str(_LIMITS.memory_bytes), str(_LIMITS.output_bytes))
+            command = [sys.executable, "-I", "-S", "-c", source, str(os.getpid()), str(outside), *bounds, str(len(escapes))]
+            result = await LocalRunner(python).run(command, cwd=outside / "job", limits=_LIMITS)
+            escapes += _escapes_in(result)
+    return tuple(escapes)
 
 
-def _escapes_in(result: ProcessResult) -> tuple[Escape, ...]:
-    """The program's lines. One that did not come to its last attempt proves nothing."""
+def _escapes_in(result: ProcessResult) -> list[Escape]:
+    """What the program told: up to its last attempt, or to the one at which the kernel ended it. Raises `UnavailableError` where
+    it ended otherwise, which proves nothing."""
+    escapes: list[Escape] = []
+    begun = None
     try:
-        escapes = tuple(Escape(*json.loads(line)) for line in result.stdout.splitlines())
+        for line in result.stdout.splitlines():
+            words = json.loads(line)
+            if len(words) == 1:
+                [begun] = words
+            else:
+                escapes.append(Escape(*words))
     except (ValueError, TypeError):
-        escapes = ()
+        escapes, begun = [], None
+    if begun is not None and result.returncode == -signal.SIGSYS and (not escapes or escapes[-1].name != begun):
+        return [*escapes, Escape(begun, refused=True, reason="the process was ended (SIGSYS)")]
     if result.returncode or not escapes or escapes[-1].name != _LAST_ATTEMPT:
         last = result.stderr.strip().splitlines()[-1:] or ["nothing on standard error"]
         raise UnavailableError(f"the sandbox's self-test ended early with {result.returncode}: {last[0]}")
