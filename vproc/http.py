@@ -28,7 +28,7 @@ from vproc.api.openapi import openapi_document
 from vproc.api.pages import PAGES, load_pages
 from vproc.api.parts import ANSWERED_AT, CALLER, PARTS, REQUEST_ID, STREAM, Limits, Parts, Versions, parts_of
 from vproc.api.problem import problem_response
-from vproc.api.rates import RateLimit
+from vproc.api.rates import RateLimit, counted_as
 from vproc.api.route import Access, Handler, Route
 from vproc.api.sessions import refuse_foreign_page
 from vproc.errors import ConfigError, UnauthenticatedError
@@ -229,7 +229,7 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
         try:
             caller = await identity.identify(request.headers.get(hdrs.AUTHORIZATION), request.cookies)
         except UnauthenticatedError:
-            request.app[_UNKNOWN].take(peer_of(request) or "")
+            request.app[_UNKNOWN].take(counted_as(peer_of(request)))
             raise
         request[CALLER] = caller
         if caller.by_cookie:
@@ -240,7 +240,7 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
         with structlog.contextvars.bound_contextvars(owner=caller.owner, **({"key_id": caller.key_id} if caller.key_id else {})):
             return await handler(request)
     if route is not None and route.path.startswith(_DOORS):
-        request.app[_UNKNOWN].take(peer_of(request) or "")
+        request.app[_UNKNOWN].take(counted_as(peer_of(request)))
     return await handler(request)
 
 

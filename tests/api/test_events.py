@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,8 @@ from anyio.abc import SocketStream
 from tests.support.api import RunningApi, TokenIdentity, running_api
 from tests.support.catalog import CORRUPT, CRASHED, FIGURES, completion
 from vproc.core.files import Outcome, Stage, Status
-from vproc.errors import UnavailableError
+from vproc.errors import UnauthenticatedError, UnavailableError, VprocError
+from vproc.ports import Caller
 
 
 class Event(NamedTuple):
@@ -273,3 +274,49 @@ async def test_a_stream_needs_an_identity_and_has_no_head(tmp_path: Path) -> Non
         assert (await api.ask("HEAD", path)).status == 405
         async with opened(api, file.file_id, Authorization="Bearer ann") as stream:
             assert told(await stream.next())[1] == "pending"
+
+
+class Revocable(TokenIdentity):
+    """Callers until they are revoked, and trouble while there is some."""
+
+    def __init__(self) -> None:
+        self.trouble: list[VprocError] = []
+        self.revoked = False
+        self.asked = anyio.Event()
+
+    async def identify(self, authorization: str | None, cookies: Mapping[str, str]) -> Caller:
+        if self.trouble:
+            raise self.trouble.pop()
+        if self.revoked:
+            self.asked.set()
+            raise UnauthenticatedError("This API key does not hold.")
+        return await super().identify(authorization, cookies)
+
+
+async def test_a_stream_ends_with_what_identified_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ``end``, and not because what knows its reader is away for a moment."""
+    monkeypatch.setattr("vproc.api.events.IDENTIFY_AGAIN_S", 0.0)
+    identity = Revocable()
+    async with running_api(tmp_path, identity=identity) as api:
+        file = await api.given.pending(owner="ann")
+        async with opened(api, file.file_id, Authorization="Bearer ann") as stream:
+            assert told(await stream.next())[1] == "pending"
+            identity.trouble.append(UnavailableError("the catalog is away"))
+            await api.given.leased(file.file_id)
+            assert told(await stream.next())[1] == "processing"
+            identity.revoked = True
+            assert "end" not in [event.name for event in await stream.rest()]
+        assert identity.asked.is_set()
+        assert (await api.get(f"/upload/{file.file_id}/events", headers={"Authorization": "Bearer ann"})).status == 401
+
+
+async def test_a_reader_is_not_asked_for_at_each_look(tmp_path: Path) -> None:
+    identity = Revocable()
+    async with running_api(tmp_path, identity=identity) as api:
+        file = await api.given.pending(owner="ann")
+        async with opened(api, file.file_id, Authorization="Bearer ann") as stream:
+            await stream.next()
+            identity.revoked = True
+            await api.catalog.request_cancel(file.file_id)
+            assert [event.name for event in await stream.rest()] == ["status", "end"]
+        assert not identity.asked.is_set()

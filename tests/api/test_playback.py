@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.support.api import PROFILES, RunningApi, running_api
 from tests.support.catalog import FIGURES, completion
 from tests.support.manifests import ladder
-from vproc.api.parts import Limits
+from vproc.api.parts import PARTS, Limits
 from vproc.core.keys import manifest_key
+from vproc.core.play_tokens import SECRET_BYTES, make_play_token
 
 
 async def completed(api: RunningApi) -> UUID:
@@ -97,6 +98,22 @@ async def test_what_is_not_completed_has_nothing_to_play(api: RunningApi) -> Non
     file = await api.given.pending()
     answer = await api.ask("POST", f"/upload/{file.file_id}/playback")
     assert (answer.status, answer.detail) == (404, "Processed file not available. Current status: pending")
+
+
+async def test_a_deleted_file_is_as_one_that_never_was(api: RunningApi) -> None:
+    """At once, though its token holds for hours and its outputs may still stand."""
+    told = await playback(api, file_id := await completed(api))
+    assert (await api.ask("DELETE", f"/upload/{file_id}")).status == 204
+    await api.processed.put(f"{file_id}/master.m3u8", b"#EXTM3U\n", content_type="x/y")
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    never = f"/play/{make_play_token(uuid4(), ends, await api.app[PARTS].secret('play', SECRET_BYTES))}"
+    for name in ("master.m3u8", "poster.jpg"):
+        gone, other = [
+            await api.get(f"{base}/{name}", allow_redirects=False, headers={"X-Request-ID": "r-1"})
+            for base in (told["hls"].rpartition("/")[0], never)
+        ]
+        assert (gone.status, other.status) == (404, 404)
+        assert gone.body == other.body
 
 
 async def test_every_process_knows_the_others_tokens(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.api.conftest import LogLines
 from tests.support.api import PROFILES, Answered, RunningApi, TokenIdentity, running_api
 from tests.support.memory import SIGNATURE
 from vproc.api.parts import PARTS, Limits
-from vproc.api.rates import RateLimit
+from vproc.api.rates import RateLimit, counted_as
 from vproc.core.quotas import Quotas
 from vproc.errors import TooManyRequestsError
 from vproc.http import ROUTES
@@ -76,6 +76,27 @@ async def test_whom_nobody_knows_is_counted_by_address_and_locks_nobody_out(api:
     statuses = [(await api.get("/uploads", headers=headers)).status for _ in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
     assert (await api.get("/uploads", headers={"Authorization": "Bearer ann"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_a_network_of_ipv6_is_one_caller(one: str, other: str, *, same: bool) -> None:
+    assert (counted_as(one) == counted_as(other)) is same
+
+
+async def test_who_changes_within_a_network_of_ipv6_is_counted_on(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = [f"2001:db8:1:2::{number}" for number in range(5)]
+    monkeypatch.setattr("vproc.http.peer_of", lambda _: peers.pop())
+    assert [(await api.get("/uploads")).status for _ in range(5)] == [401, 401, 401, 429, 429]
 
 
 def test_however_many_come_no_more_are_held() -> None:

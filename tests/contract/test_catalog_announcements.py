@@ -150,6 +150,43 @@ async def test_an_expired_file_is_open_again_by_its_key(catalog: SqlCatalog, giv
     assert (await given.read(file.file_id)).status is Status.PENDING
 
 
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_key_whose_address_expired_takes_a_place_again(catalog: SqlCatalog, given: Given, *, swept: bool) -> None:
+    """Else each key would be one more open upload than the quota has."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    first = (await catalog.announce(new_file(upload_expires_at=past), quotas=ONE, key=KEY)).file
+    if swept:
+        await catalog.expire_pending(grace_s=60)
+    other = (await catalog.announce(new_file(), quotas=ONE)).file
+    with pytest.raises(TooManyRequestsError, match="open_uploads"):
+        await catalog.announce(new_file(), quotas=ONE, key=KEY)
+    assert (await given.read(first.file_id)).upload_expires_at == first.upload_expires_at
+    await catalog.bury(other.file_id)
+    assert (await catalog.announce(new_file(), quotas=ONE, key=KEY)).file.file_id == first.file_id
+
+
+async def test_a_replay_does_not_end_an_address_of_before(catalog: SqlCatalog) -> None:
+    later = datetime.now(UTC) + timedelta(hours=2)
+    first = (await catalog.announce(new_file(upload_expires_at=later), key=KEY)).file
+    again = (await catalog.announce(new_file(upload_expires_at=later - timedelta(hours=1)), key=KEY)).file
+    assert again.upload_expires_at == first.upload_expires_at
+
+
+async def test_an_upload_whose_address_expired_is_prolonged_where_a_place_is_free(catalog: SqlCatalog, given: Given) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    later = now + timedelta(hours=1)
+    first = (await catalog.announce(new_file(upload_expires_at=now - timedelta(seconds=1)), quotas=ONE)).file
+    other = (await catalog.announce(new_file(), quotas=ONE)).file
+    with pytest.raises(TooManyRequestsError, match="open_uploads"):
+        await catalog.prolong_upload(first.file_id, until=later, quotas=ONE)
+    assert (await given.read(first.file_id)).upload_expires_at == first.upload_expires_at
+    await catalog.prolong_upload(other.file_id, until=later, quotas=ONE)
+    assert (await given.read(other.file_id)).upload_expires_at == later, "its place is its own"
+    await catalog.bury(other.file_id)
+    await catalog.prolong_upload(first.file_id, until=later, quotas=ONE)
+    assert (await given.read(first.file_id)).upload_expires_at == later
+
+
 async def test_a_key_is_forgotten_after_a_day(catalog: SqlCatalog, given: Given) -> None:
     first = await catalog.announce(new_file(), key=KEY)
     await catalog.announce(new_file(), key=IdempotencyKey("k-2", "digest"))

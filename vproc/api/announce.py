@@ -10,6 +10,7 @@ from aiohttp import web
 from vproc.api.parts import Limits, Parts
 from vproc.core.idempotency import Announced, IdempotencyKey, idempotency_key
 from vproc.core.leases import NewFile
+from vproc.core.quotas import Quotas
 from vproc.errors import ConflictError, InvalidRequestError, PayloadTooLargeError
 from vproc.ports import Caller
 
@@ -20,12 +21,17 @@ REPLAYED = "Idempotent-Replayed"
 async def announce(parts: Parts, caller: Caller, wanted: NewFile, *, key: IdempotencyKey | None = None) -> Announced:
     """Make the file that is announced, or find the one that the same request made before. Raises 429 over a quota, which an admin
     has none of; 409 while the same key is being answered; 422 where the key came with another request."""
-    quotas = None if caller.admin else parts.limits.quotas
+    quotas = quotas_of(parts, caller)
     most = quotas.bytes_per_day if quotas is not None else None
     if most is not None and (wanted.size_bytes or 0) > most:
         raise PayloadTooLargeError(f"size: quota bytes_per_day: {most} bytes may be announced a day, all together.")
     with _alone(parts, wanted.owner, key):
         return await parts.catalog.announce(wanted, quotas=quotas, key=key)
+
+
+def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
+    """The caller's quotas, which an admin has none of."""
+    return None if caller.admin else parts.limits.quotas
 
 
 def checked_profile(name: str | None, limits: Limits) -> str:

@@ -94,7 +94,7 @@ async def sign_one_part(request: web.Request) -> web.Response:
     file = await waiting_upload(request, read_query(request, KeyQuery).key, request.match_info["uploadId"])
     number = _part_number(request.match_info["partNumber"])
     signed = await parts.multipart.sign_part(file.key, request.match_info["uploadId"], number)
-    await prolong(parts, file, signed.expires_at)
+    await prolong(request, file, signed.expires_at)
     return reply(PartAddress(url=signed.url, expires=seconds_until(signed.expires_at)))
 
 
@@ -107,7 +107,7 @@ async def sign_many_parts(request: web.Request) -> web.Response:
     for number in query.part_numbers:
         signed = await parts.multipart.sign_part(file.key, request.match_info["uploadId"], number)
         urls[str(number)] = signed.url
-    await prolong(parts, file, signed.expires_at)
+    await prolong(request, file, signed.expires_at)
     return reply(PartAddresses(presigned_urls=urls))
 
 

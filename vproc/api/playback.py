@@ -62,7 +62,8 @@ async def play(request: web.Request) -> web.Response:
     secret = await parts.secret(_SIGNS, SECRET_BYTES)
     file_id = read_play_token(request.match_info["token"], secret, now=datetime.now(UTC))
     path = request.match_info["path"]
-    if file_id is None or not _PATH.fullmatch(path):
+    # The token alone would outlive the file by hours: signed addresses, CDN and caches know nothing of a deletion.
+    if file_id is None or not _PATH.fullmatch(path) or await parts.catalog.get(file_id) is None:
         raise NotFoundError(_GONE)
     key = file_prefix(file_id) + path
     if (content_type := _TEXTS.get(PurePosixPath(path).suffix)) is not None:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from time import monotonic
 
 from vproc.core.token_bucket import Bucket, take
 from vproc.errors import TooManyRequestsError
 
+_NETWORK_BITS = 64
+"""What one customer of a network has of IPv6 at least: each address of it alone would be 2^64 buckets."""
 MOST_HELD = 10_000
 """Buckets that are held. Of more callers the one that was silent longest is forgotten, and has a full bucket again."""
+
+
+def counted_as(address: str | None) -> str:
+    """What an address without an identity is counted by: IPv4 itself, also where it is written as IPv6; of IPv6 the /64."""
+    try:
+        read = ip_address(address or "")
+    except ValueError:
+        return address or ""
+    if not isinstance(read, IPv6Address):
+        return str(read)
+    if read.ipv4_mapped is not None:
+        return str(read.ipv4_mapped)
+    return str(IPv6Network((int(read), _NETWORK_BITS), strict=False))
 
 
 class RateLimit:

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from vproc.api.access import caller_of, may_see
-from vproc.api.announce import announce, check_size, checked_profile, object_metadata
+from vproc.api.announce import announce, check_size, checked_profile, object_metadata, quotas_of
 from vproc.api.models import content_type_of
 from vproc.api.parts import AUDITED_FILE, Parts, parts_of
 from vproc.api.s3_models import S3File
@@ -118,10 +118,13 @@ def is_joined(file: File) -> bool:
     return file.status in _ARRIVED or (file.status is Status.PENDING and not file.upload_open)
 
 
-async def prolong(parts: Parts, file: File, until: datetime) -> None:
-    """Let a file wait for as long as what was just signed for it holds; a write a minute at most."""
-    if file.upload_expires_at is None or until - file.upload_expires_at >= PROLONG_EVERY:
-        await parts.catalog.prolong_upload(file.file_id, until=until)
+async def prolong(request: web.Request, file: File, until: datetime) -> None:
+    """Let a file wait for as long as what was just signed for it holds; a write a minute at most. Raises 429 where its address
+    had expired and its place is taken: then what was signed is not to be given out."""
+    parts, ends = parts_of(request), file.upload_expires_at
+    if ends is None or until - ends >= PROLONG_EVERY or ends <= datetime.now(UTC):
+        quotas = quotas_of(parts, caller_of(request))
+        await parts.catalog.prolong_upload(file.file_id, until=until, quotas=quotas)
 
 
 async def give_up_upload(parts: Parts, file: File) -> None:

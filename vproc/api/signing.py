@@ -27,7 +27,7 @@ from vproc.api.s3_models import FormAddress, S3File, SignedRequest, SignRequest
 from vproc.api.uploads import MAX_PUT_BYTES
 from vproc.core.files import File, Status
 from vproc.core.leases import NewFile
-from vproc.errors import ConflictError, InvalidRequestError, RequestError
+from vproc.errors import ConflictError, InvalidRequestError, RequestError, TooManyRequestsError
 from vproc.ports import PartsCall, PresignedRequest
 
 _TAKES = (
@@ -82,7 +82,7 @@ async def _first(request: web.Request, asked: SignRequest) -> SignedRequest:
         # Asked again for what was announced before: another file would take another of the caller's places.
         request[AUDITED_FILE] = known.file_id
         signed = await _sign_first(parts, asked, known)
-        await prolong(parts, known, signed.expires_at)
+        await prolong(request, known, signed.expires_at)
         return _told(signed, known.key)
     offered = {"filename": asked.key, "type": asked.content_type, "metadata": asked.metadata, "size": asked.size}
     wanted = wanted_file(request, validated(S3File, offered))
@@ -115,7 +115,7 @@ async def _later(request: web.Request, asked: SignRequest, upload_id: str) -> Pr
         if not is_waiting(file):
             raise unknown_upload()
         signed = await parts.multipart.sign_part(file.key, upload_id, asked.part_number)
-        await prolong(parts, file, signed.expires_at)
+        await prolong(request, file, signed.expires_at)
         return signed
     call = _CALLS[asked.method]
     if not is_waiting(file) and (call is not PartsCall.COMPLETE or not is_joined(file)):
@@ -126,7 +126,9 @@ async def _later(request: web.Request, asked: SignRequest, upload_id: str) -> Pr
         with suppress(ConflictError):  # it arrived and is done already
             await parts.catalog.request_cancel(file.file_id)
     else:
-        await prolong(parts, file, signed.expires_at)
+        # Neither a look nor the joining takes anything in, so neither waits for a place.
+        with suppress(TooManyRequestsError):
+            await prolong(request, file, signed.expires_at)
     return signed
 
 

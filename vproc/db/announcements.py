@@ -4,6 +4,7 @@ one alone takes the last place; and idempotency keys, made with the file or not 
 from __future__ import annotations
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vproc.core.files import File, Status
@@ -35,8 +36,8 @@ class AnnouncementMethods:
         if not limited and key is None:
             return Announced(await self._group.create(new))
         async with self._database.write() as connection:
-            await _one_at_a_time(connection, new.owner)
-            if key is not None and (before := await _replayed(connection, new, key)) is not None:
+            await one_at_a_time(connection, new.owner)
+            if key is not None and (before := await _replayed(connection, new, key, quotas)) is not None:
                 return Announced(before, replayed=True)
             if quotas is not None and limited:
                 taken = await _taken(connection, new.owner, quotas)
@@ -67,13 +68,27 @@ def _is(owner: str, key: str) -> ColumnElement[bool]:
     return (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)
 
 
-async def _one_at_a_time(connection: AsyncConnection, owner: str) -> None:
+async def one_at_a_time(connection: AsyncConnection, owner: str) -> None:
     """Wait until no other announcement of this owner is being counted. On SQLite a writer is alone anyway."""
     if connection.dialect.name == "postgresql":
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("vproc:announce:" + owner, 0))))
 
 
-async def _replayed(connection: AsyncConnection, new: NewFile, key: IdempotencyKey) -> File | None:
+async def take_place_again(connection: AsyncConnection, row: RowMapping, quotas: Quotas | None) -> None:
+    """Before a file that waits for its upload gets a fresh address: one whose address has expired is counted no more, so it
+    needs a free place like a new one. Raises 429. Hold `one_at_a_time` of its owner."""
+    if quotas is None or quotas.open_uploads is None:
+        return
+    now, ends = await database_time(connection), row["upload_expires_at"]
+    if row["status"] == Status.PENDING and (ends is None or ends > now):
+        return
+    # Its bytes were counted on the day of its announcement.
+    places = Quotas(open_uploads=quotas.open_uploads)
+    if (excess := excess_of(places, await _taken(connection, row["owner"], places), size_bytes=None)) is not None:
+        raise TooManyRequestsError(excess.detail, retry_after_s=excess.retry_after_s)
+
+
+async def _replayed(connection: AsyncConnection, new: NewFile, key: IdempotencyKey, quotas: Quotas | None) -> File | None:
     """The file that this key made; a key that is a day old is forgotten."""
     now = await database_time(connection)
     await connection.execute(
@@ -91,7 +106,11 @@ async def _replayed(connection: AsyncConnection, new: NewFile, key: IdempotencyK
         raise ConflictError(
             f"The file that this Idempotency-Key announced, {row['file_id']}, is {row['status']}: another takes another key."
         )
+    await take_place_again(connection, row, quotas)
     expires_at = new.upload_expires_at and new.upload_expires_at.timestamp()
+    if expires_at is not None and row["upload_expires_at"] is not None:
+        # Addresses of before hold for as long as they said, and keep the place.
+        expires_at = max(expires_at, row["upload_expires_at"])
     return file_from(await put(connection, found["file_id"], upload_expires_at=expires_at, status=Status.PENDING))
 
 

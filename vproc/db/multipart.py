@@ -6,8 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vproc.core.files import TERMINAL, File, Status
+from vproc.core.quotas import Quotas
+from vproc.db.announcements import one_at_a_time, take_place_again
 from vproc.db.changes import ChangeHub
 from vproc.db.engine import Database
 from vproc.db.rows import file_from, locked, put
@@ -30,14 +33,16 @@ class MultipartMethods:
                 row = await put(connection, file_id, upload_id=upload_id, upload_open=True)
             return str(row["upload_id"])
 
-    async def prolong_upload(self, file_id: UUID, *, until: datetime) -> None:
-        """Somebody still uploads: a ``pending`` file waits until then at least."""
+    async def prolong_upload(self, file_id: UUID, *, until: datetime, quotas: Quotas | None = None) -> None:
+        """Somebody still uploads: a ``pending`` file waits until then at least, within the quota of open uploads."""
         statement = (
             update(files)
             .where(files.c.file_id == file_id, files.c.status == Status.PENDING, files.c.upload_expires_at < until.timestamp())
             .values(upload_expires_at=until.timestamp())
         )
         async with self._database.write() as connection:
+            if quotas is not None and quotas.open_uploads is not None:
+                await _take_place(connection, file_id, quotas)
             await connection.execute(statement)
 
     async def upload_ended(self, file_id: UUID) -> None:
@@ -57,3 +62,14 @@ class MultipartMethods:
         async with self._database.read() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return tuple(file_from(row) for row in rows)
+
+
+async def _take_place(connection: AsyncConnection, file_id: UUID, quotas: Quotas) -> None:
+    """The owner's lock comes before the row's, as in an announcement."""
+    owner = (await connection.execute(select(files.c.owner).where(files.c.file_id == file_id))).scalar_one_or_none()
+    if owner is None:
+        return
+    await one_at_a_time(connection, owner)
+    row = await locked(connection, file_id)
+    if row is not None and row["deleted_at"] is None and row["status"] == Status.PENDING:
+        await take_place_again(connection, row, quotas)

@@ -120,8 +120,9 @@ class Catalog(Protocol):
         waits for no upload."""
         ...
 
-    async def prolong_upload(self, file_id: UUID, *, until: datetime) -> None:
-        """Somebody still uploads: a ``pending`` file waits until then at least."""
+    async def prolong_upload(self, file_id: UUID, *, until: datetime, quotas: Quotas | None = None) -> None:
+        """Somebody still uploads: a ``pending`` file waits until then at least. One whose address has expired takes a place
+        again: `TooManyRequestsError` where none is free."""
         ...
 
     async def upload_ended(self, file_id: UUID) -> None:
