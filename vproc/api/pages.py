@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,22 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from vproc.api.docs import docs_page
-from vproc.api.parts import Parts, parts_of
+from vproc.api.parts import Limits, Parts, parts_of
 from vproc.api.route import HTML, JSON, PLAIN_TEXT, Access, Answer, AnswerHeader, Route
+from vproc.core.keys import ALLOWED_SUFFIXES
 from vproc.errors import NotFoundError, UnavailableError
 
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".html": HTML, ".svg": "image/svg+xml", ".txt": PLAIN_TEXT}
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".html": HTML,
+    ".svg": "image/svg+xml",
+    ".txt": PLAIN_TEXT,
+}
 _INDEX = "index.html"
+_CONFIG = '<meta name="vproc" content="{}">'
+"""Where the page is told what it may offer: a script inline would need another policy, and a request more another wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +61,34 @@ class Pages:
 PAGES = web.AppKey("pages", Pages)
 
 
-def load_pages(document: dict[str, Any]) -> Pages:
-    """The package's own files under ``vproc/web``, and the two that are made of the API's document."""
+def load_pages(document: dict[str, Any], limits: Limits, *, hosted: bool = False) -> Pages:
+    """The package's own files under ``vproc/web``, and the two that are made of the API's document.
+
+    ``hosted``: people may log in at the user pool's own pages too.
+    """
     web_folder = files("vproc").joinpath("web")
-    assets = _files_of(web_folder)
+    assets = _files_of(web_folder) | _files_of(web_folder.joinpath("hls"))
     return Pages(
-        index=assets.pop(_INDEX),
+        index=_index_page(assets.pop(_INDEX), limits, hosted=hosted),
         docs=Page.of(docs_page(document).encode(), HTML),
         openapi=Page.of(json.dumps(document, ensure_ascii=False).encode(), JSON),
         assets=assets,
         swagger=_files_of(web_folder.joinpath("swagger")),
     )
+
+
+def _index_page(page: Page, limits: Limits, *, hosted: bool) -> Page:
+    """The page, told what it may offer. Nothing of it is a secret: whoever is not known yet gets it too."""
+    config = {
+        "auth": limits.auth,
+        "hosted": hosted,
+        "profiles": limits.profiles,
+        "profile": limits.default_profile,
+        "suffixes": ALLOWED_SUFFIXES,
+        "max_upload_bytes": limits.max_upload_bytes,
+    }
+    told = _CONFIG.replace("{}", html.escape(json.dumps(config)))
+    return Page.of(page.body.decode().replace(_CONFIG, told).encode(), HTML)
 
 
 def _files_of(folder: Traversable) -> dict[str, Page]:
@@ -73,9 +101,9 @@ def _files_of(folder: Traversable) -> dict[str, Page]:
 
 
 async def index(request: web.Request) -> web.Response:
-    """The page. Its policy names the store, which takes the upload and gives the poster."""
+    """The page. Its policy names the store, which takes the upload and gives the media, and ``blob:``, by which hls.js plays."""
     sources = " ".join(["'self'", *await _store_origins(parts_of(request))])
-    policy = _policy(f"script-src 'self'; connect-src {sources}; img-src {sources}; media-src {sources}")
+    policy = _policy(f"script-src 'self'; connect-src {sources}; img-src {sources}; media-src {sources} blob:")
     return _send(request, request.app[PAGES].index, policy)
 
 
