@@ -20,8 +20,8 @@ from vproc.telemetry import Metrics
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings that the API answers by. ``profiles`` are the names it takes, ``default_profile`` the one for uploads
-    that name none; ``auth`` is how callers prove who they are, as the page is told; ``public_url`` is a CDN in front of the processed bucket; ``cors_origins`` are
-    those whose pages may ask. ``requests_per_minute`` is an owner's,
+    that name none; ``auth`` is how callers prove who they are, as the page is told; ``public_url`` is a CDN in front of the
+    processed bucket; ``cors_origins`` are those whose pages may ask. ``requests_per_minute`` is an owner's,
     ``unknown_per_minute`` an address's of which nobody knows who asks; ``webhook_hosts`` may be told of a file on private
     addresses too."""
 

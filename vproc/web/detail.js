@@ -16,7 +16,7 @@ export async function showDetail(host, file) {
   const source = told && (await fetch(told.url).then((answer) => answer.json()).then((all) => all.source).catch(() => null));
   const player = playable(outputs, playback) && new Player({ id: file.file_id, name: file.file_name, outputs, playback });
   const picture = !player && playback.poster && h("img", { class: "picture", src: playback.poster, alt: `Poster of ${file.file_name}` });
-  host.replaceChildren(...[player?.element ?? picture].filter(Boolean), downloads(outputs), facts(file, source), rungs(outputs));
+  host.replaceChildren(...[player?.element ?? picture].filter(Boolean), downloads(outputs, playback), facts(file, source), rungs(outputs));
   return { destroy: () => player?.destroy() };
 }
 
@@ -27,11 +27,12 @@ function nameOf(output) {
   return [KINDS[output.kind] ?? output.kind, output.name ?? size].filter(Boolean).join(", ");
 }
 
-const link = (output) => h("a", { href: output.url, target: "_blank", rel: "noopener" }, nameOf(output), " ", h("small", {}, bytes(output.bytes)));
+const link = (output, playback) => h("a", { href: playback[output.kind] ?? output.url, target: "_blank", rel: "noopener" }, nameOf(output), " ", h("small", {}, bytes(output.bytes)));
 
-function downloads(outputs) {
+// Playlists by the addresses for players: from a private bucket nothing that they name could be fetched otherwise.
+function downloads(outputs, playback) {
   const sorted = [...outputs].sort((a, b) => FIRST.indexOf(a.kind) - FIRST.indexOf(b.kind) || b.bytes - a.bytes);
-  const list = (some) => h("ul", { class: "files" }, ...some.map((output) => h("li", {}, link(output))));
+  const list = (some) => h("ul", { class: "files" }, ...some.map((output) => h("li", {}, link(output, playback))));
   const first = sorted.filter(({ kind }) => FIRST.includes(kind));
   const rest = sorted.filter(({ kind }) => !FIRST.includes(kind));
   const more = h("details", {}, h("summary", {}, `${rest.length} more`), list(rest));

@@ -19,7 +19,7 @@ function take(files) {
       const upload = new Upload(file, $("profile").value);
       const card = addUpload(upload);
       queue.add(upload);
-      if (wanted) card.element.scrollIntoView({ block: "nearest" });
+      card.element.scrollIntoView({ block: "nearest" });
     }
   }
   wanted = null;
