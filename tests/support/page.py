@@ -133,8 +133,9 @@ async def opened(daemon: Daemon, path: str = "/", **options: object) -> AsyncIte
         seen = await watched(context, daemon)
         await seen.page.goto(f"{daemon.api}{path}")
         yield seen
-        assert seen.wrong == []
-        assert {urlsplit(asked.url).netloc for asked in seen.asked if asked.url.startswith("http")} <= seen.hosts
+        assert seen.wrong == [], seen.wrong
+        asked = {urlsplit(request.url).netloc for request in seen.asked if request.url.startswith("http")}
+        assert asked <= seen.hosts, asked
 
 
 async def watched(context: BrowserContext, daemon: Daemon) -> Seen:
