@@ -54,7 +54,9 @@ async def test_a_key_opens_the_page(by_key: Daemon, tmp_path: Path) -> None:
         await seen.shoot("key")
         await field.fill("vproc_wrong")
         await page.get_by_role("button", name="Enter").click()
-        await expect(page.get_by_role("alert").first).to_have_text("This key opens nothing here. Check that all of it was pasted.")
+        await expect(page.get_by_role("alert").first).to_have_text(
+            "This key opens nothing here. Check that all of it was pasted."
+        )
         await field.fill(key)
         await field.press("Enter")
         await expect(page.locator("#inside")).to_be_visible()
@@ -64,16 +66,23 @@ async def test_a_key_opens_the_page(by_key: Daemon, tmp_path: Path) -> None:
         await seen.plays(card, picture=False)
         await page.reload()
         await seen.reaches("second.mp4", "completed")
+        theirs = page.url
+        assert "?file=" in theirs
         await page.get_by_role("button", name="Log out").click()
         await expect(field).to_be_visible()
         await expect(page.locator(".card")).to_have_count(0)
+        assert page.url == f"{by_key.api}/", "the address still names a file of the one who left"
         await page.reload()
         await expect(field).to_be_visible()
         await field.fill(_key(tmp_path, by_key, "bob"))
         await field.press("Enter")
-        await expect(page.locator("#trouble")).not_to_be_empty()  # the file of the address is another's
         await expect(page.locator("#none")).to_have_text("No videos yet. Drop one above.")
-        seen.wrong[:] = [wrong for wrong in seen.wrong if "404" not in wrong]
+        await expect(page.locator("#trouble")).to_be_empty()
+        seen.allowed |= {404}
+        async with page.expect_response(lambda answer: "/uploads?limit=20" in answer.url):
+            await page.goto(theirs)
+        await expect(page.locator("#trouble")).to_have_text("The video that this address names is not here, or is not yours.")
+        await expect(page.locator(".card")).to_have_count(0)
 
 
 async def _fill(seen: Seen, go: str, **fields: str) -> None:
@@ -117,8 +126,10 @@ async def test_an_account_from_sign_up_to_another_password(by_account: Daemon) -
         assert "token" not in stored
         # The access token ends; its refresh token gets another, and nobody notices.
         await page.context.clear_cookies(name="access_token")
-        await page.select_option("#status", "failed")
+        async with page.expect_response(lambda answer: "/uploads?" in answer.url and answer.status == 200):
+            await page.select_option("#status", "failed")
         await expect(page.locator("#none")).to_have_text("No video fits.")
+        await expect(page.locator("#inside")).to_be_visible()
         assert {cookie["name"] for cookie in await page.context.cookies()} >= {"access_token"}
         await page.get_by_role("button", name="Log out").click()
         await expect(page.get_by_role("heading", name="Log in")).to_be_visible()

@@ -128,7 +128,7 @@ export async function load() {
 }
 
 let opened = null;
-// A file that the address names: first in the list, and open.
+// A file that the address names: first in the list, and open. What is wrong with it, or nothing.
 async function open(id) {
   opened = id;
   try {
@@ -136,14 +136,17 @@ async function open(id) {
     if (card.file.processing_status === "completed") await card.toggle();
     else card.fresh = true;
   } catch (problem) {
-    if (problem.status !== 401) say($("trouble"), problem.message);
+    if (problem.status === 404) return "The video that this address names is not here, or is not yours.";
+    if (problem.status !== 401) return problem.message;
   }
+  return "";
 }
 
 export async function start() {
   const known = new URLSearchParams(location.search).get("file");
-  if (known) await open(known);
+  const wrong = known ? await open(known) : "";
   await load();
+  if (wrong) say($("trouble"), wrong); // after the list, which clears what was told before
   await addInterrupted();
   arrange();
 }

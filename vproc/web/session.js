@@ -115,6 +115,7 @@ async function leave() {
   if (config.auth === "cognito") await post("/auth/log-out").catch(() => {});
   await ask("/auth/session", { method: "DELETE" }).catch(() => {});
   forgetAll();
+  history.replaceState(null, "", location.pathname); // whoever comes next is not asked for this one's file
   bus.dispatchEvent(new Event("signed-out"));
 }
 
