@@ -56,6 +56,10 @@ async def test_a_person_uploads_watches_and_plays(daemon: Daemon) -> None:
         await seen.page.reload()
         await expect(seen.card("main.mp4").locator("video")).to_be_visible(timeout=WITHIN_MS)
         told = seen.told("unseen")
+        [put] = [asked for asked in seen.asked if asked.method == "PUT"]
+        headers = await put.all_headers()
+    # The kind that was announced, and nothing that stands there already is written over.
+    assert (headers["content-type"], headers["if-none-match"]) == ("video/mp4", "*")
     sent = _percents(lines, r"MB · (\d+) %")
     made = _percents(lines, r"^(?:Fetch|Inspect|Encode|Check|Publish|Finish) · (\d+) %")
     for percents in (sent, made):
@@ -130,7 +134,9 @@ async def test_captions_can_be_chosen(daemon: Daemon) -> None:
         captions = card.get_by_label("Captions")
         await expect(captions).to_be_visible()
         await captions.select_option(index=1)
-        showing = "(video) => [...video.textTracks].filter(({ mode }) => mode === 'showing').some(({ cues }) => cues && cues.length)"
+        showing = (
+            "(video) => [...video.textTracks].filter(({ mode }) => mode === 'showing').some(({ cues }) => cues && cues.length)"
+        )
         await seen.page.wait_for_function(showing, arg=await card.locator("video").element_handle())
 
 
