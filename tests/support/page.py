@@ -153,7 +153,9 @@ async def watched(context: BrowserContext, daemon: Daemon) -> Seen:
     page.on(
         "response",
         lambda answer: (
-            seen.wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 and answer.status not in seen.allowed else None
+            seen.wrong.append(f"{answer.status} {answer.url}")
+            if answer.status >= 400 and answer.status not in seen.allowed
+            else None
         ),
     )
     page.on("request", lambda request: seen.asked.append(request))  # noqa: PLW0108 - Playwright marks what it is given

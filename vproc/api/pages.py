@@ -114,8 +114,8 @@ def _files_of(folder: Traversable) -> dict[str, Page]:
 
 
 async def index(request: web.Request) -> web.Response:
-    """The page. Its policy names the store, which takes the upload and gives the media, and what hls.js plays by: media that it feeds
-    (``blob:``) and the empty track that captions are put in (``data:``)."""
+    """The page. Its policy names the store, which takes the upload and gives the media, and what hls.js plays by: media that it
+    feeds (``blob:``) and the empty track that captions are put in (``data:``)."""
     sources = " ".join(["'self'", *await _store_origins(parts_of(request))])
     policy = _policy(f"script-src 'self'; connect-src {sources}; img-src {sources}; media-src {sources} blob: data:")
     return await _send(request, request.app[PAGES].index, policy)
