@@ -39,7 +39,7 @@ def _part_of(request: Request) -> int | None:
 
 @dataclass
 class Store:
-    """Stands before the store. ``held``: parts that wait until ``free``; ``faults``: what a part gets instead, one after the other."""
+    """Stands before the store. ``held``: parts that wait until ``free``; ``faults``: what a part gets instead, in turn."""
 
     held: set[int] = field(default_factory=set)
     faults: dict[int, list[int | str]] = field(default_factory=dict)
@@ -193,7 +193,8 @@ async def test_many_files_are_dropped_at_once(daemon: Daemon, tmp_path: Path) ->
                 const data = new DataTransfer();
                 const body = await (await fetch("/assets/icon.svg")).blob();
                 for (const name of names) data.items.add(new File([body], name));
-                const send = (type) => document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+                const how = { dataTransfer: data, bubbles: true, cancelable: true };
+                const send = (type) => document.body.dispatchEvent(new DragEvent(type, how));
                 send("dragenter");
                 window.shown = !document.getElementById("dropping").hidden;
                 send("drop");
