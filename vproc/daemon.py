@@ -36,7 +36,7 @@ from vproc.door import Door, open_door
 from vproc.errors import ConfigError
 from vproc.http import make_app, serve_app
 from vproc.outside import Outside, at_start, open_outside, open_sender, webhook_secrets
-from vproc.settings import Role, SandboxMode, Settings, read_profiles
+from vproc.settings import AuthMode, Role, SandboxMode, Settings, read_profiles
 from vproc.supervisor import Notifier, Supervisor
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
@@ -294,6 +294,7 @@ def _make_app(
         limits=Limits(
             profiles=tuple(profiles),
             default_profile=settings.profile,
+            auth=settings.auth or AuthMode.NONE,
             max_upload_bytes=settings.max_upload_bytes,
             public_url=settings.public_url,
             upload_expires_s=settings.upload_expires_s,

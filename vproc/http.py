@@ -104,7 +104,9 @@ def make_app(
     )
     app[_OWNERS] = RateLimit("requests_per_minute", limits.requests_per_minute)
     app[_UNKNOWN] = RateLimit("unknown_per_minute", limits.unknown_per_minute)
-    app[PAGES] = load_pages(openapi_document(ROUTES, version=versions.vproc))
+    app[PAGES] = load_pages(
+        openapi_document(ROUTES, version=versions.vproc), limits, hosted=accounts is not None and accounts.hosted is not None
+    )
     route_of: dict[web.AbstractRoute, Route] = {}
     for route in ROUTES:
         resource = app.router.add_resource(route.path)

@@ -13,7 +13,7 @@ from aiohttp import web
 from vproc.api.models import Readiness
 from vproc.core.quotas import Quotas
 from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
-from vproc.settings import GIB
+from vproc.settings import GIB, AuthMode
 from vproc.telemetry import Metrics
 from vproc.vitals import Vitals
 
@@ -21,13 +21,14 @@ from vproc.vitals import Vitals
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings that the API answers by. ``profiles`` are the names it takes, ``default_profile`` the one for uploads
-    that name none; ``public_url`` is a CDN in front of the processed bucket; ``cors_origins`` are
-    those whose pages may ask. ``requests_per_minute`` is an owner's,
+    that name none; ``auth`` is how callers prove who they are, as the page is told; ``public_url`` is a CDN in front of the
+    processed bucket; ``cors_origins`` are those whose pages may ask. ``requests_per_minute`` is an owner's,
     ``unknown_per_minute`` an address's of which nobody knows who asks; ``webhook_hosts`` may be told of a file on private
     addresses too."""
 
     profiles: tuple[str, ...]
     default_profile: str = "abr"
+    auth: AuthMode = AuthMode.NONE
     max_upload_bytes: int = 50 * GIB
     public_url: str | None = None
     upload_expires_s: int = 900
