@@ -9,6 +9,7 @@ from uuid import UUID
 
 import anyio
 import pytest
+from sqlalchemy import update
 
 from tests.api.conftest import LogLines
 from tests.support.api import PROFILES, Answered, RunningApi, TokenIdentity, running_api
@@ -16,6 +17,7 @@ from tests.support.memory import SIGNATURE
 from vproc.api.parts import PARTS, Limits
 from vproc.api.rates import RateLimit, counted_as
 from vproc.core.quotas import Quotas
+from vproc.db.tables import files
 from vproc.errors import TooManyRequestsError
 from vproc.http import ROUTES
 
@@ -117,6 +119,16 @@ async def test_the_same_key_and_body_is_one_file(api: RunningApi) -> None:
     assert again.json["s3_key"] in again.json["upload_url"]
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_a_key_whose_address_expired_is_counted_again(api: RunningApi) -> None:
+    first = await announce(api, key="k-1")
+    async with api.catalog._database.write() as connection:
+        await connection.execute(update(files).values(upload_expires_at=1.0))
+    assert [(await announce(api)).status for _ in range(2)] == [201, 201]
+    refused = await announce(api, key="k-1")
+    assert (refused.status, "open_uploads" in refused.detail, "Retry-After" in refused.headers) == (429, True, True)
+    assert first.json["s3_key"] not in refused.body.decode()
 
 
 async def test_a_key_with_another_body_is_refused(api: RunningApi) -> None:

@@ -143,3 +143,23 @@ async def test_what_was_told_or_given_up_is_forgotten_and_what_waits_is_not(cata
     assert await catalog.forget_events() == 0
     assert await catalog.forget_events(older_than_s=-1) == 2
     assert [row["id"] for row in await given.rows("outbox")] == [waits.event_id]
+
+
+async def test_what_is_given_back_is_due_at_once_and_was_no_attempt(catalog: SqlCatalog, given: Given) -> None:
+    await given.in_status(Status.CANCELLED)
+    (first,) = await take(catalog)
+    assert await take(catalog) == ()
+    assert await catalog.event_given_back(first)
+    (again,) = await take(catalog)
+    assert (again.event_id, again.attempt) == (first.event_id, 1)
+    assert not await catalog.event_given_back(first), "it is another's by now"
+
+
+async def test_who_answered_that_it_is_gone_is_forgotten_in_the_end(catalog: SqlCatalog, given: Given) -> None:
+    await given.in_status(Status.CANCELLED)
+    (event,) = await take(catalog)
+    await catalog.event_given_up(event, "410", disable=True)
+    assert await catalog.forget_disabled() == 0
+    assert await catalog.disabled_urls() == (HOOK,)
+    assert await catalog.forget_disabled(older_than_s=-1) == 1
+    assert await catalog.disabled_urls() == ()

@@ -17,7 +17,7 @@ from tests.support.memory import ManualClock
 from tests.support.world import FILE_ID, KEY, World, open_world
 from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import manifest_key
-from vproc.db.tables import files
+from vproc.db.tables import disabled_endpoints, files
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 from vproc.workers import janitor as janitor_module
 from vproc.workers.janitor import DEPTH_EVERY_BUSY_S, DEPTH_EVERY_IDLE_S, RECONCILE_EVERY_S, Janitor
@@ -53,6 +53,17 @@ async def running(janitor: Janitor) -> AsyncIterator[None]:
 async def sent_by(world: World, run_id: str) -> None:
     for name in ("720.mp4", "poster.jpg"):
         world.processed.upload(f"{FILE_ID}/{run_id}/{name}", b"x")
+
+
+async def test_addresses_that_wanted_no_more_are_forgotten_after_ninety_days(tmp_path: Path) -> None:
+    now = datetime.now(UTC).timestamp()
+    async with open_world(tmp_path) as world:
+        async with world.catalog._database.write() as connection:
+            for url, days in (("https://old.example/", 91), ("https://new.example/", 89)):
+                values = {"digest": url, "url": url, "disabled_at": now - days * 86400}
+                await connection.execute(disabled_endpoints.insert().values(**values))
+        await world.janitor.sweep()
+        assert await world.catalog.disabled_urls() == ("https://new.example/",)
 
 
 # --- raw objects -----------------------------------------------------------------------------------------------------

@@ -233,3 +233,24 @@ async def test_an_error_that_nobody_expected_ends_nothing(catalog: SqlCatalog, r
     await time_passes(catalog)
     assert await webhooks(catalog).deliver_due() == 1
     assert len(receiver.requests) == 1
+
+
+async def test_what_a_drain_breaks_off_is_another_daemons_at_once(catalog: SqlCatalog, receiver: Receiver) -> None:
+    """Not when its lease has ended, and as the same attempt."""
+    sending = anyio.Event()
+
+    class Hangs:
+        async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
+            sending.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    await ended(catalog, receiver.url)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(webhooks(catalog, sender=Hangs()).run)
+        with anyio.fail_after(10):
+            await sending.wait()
+        tasks.cancel_scope.cancel()
+    assert await webhooks(catalog).deliver_due() == 1
+    (event,) = await catalog.list_events(limit=9)
+    assert (event.attempts, event.last_result) == (1, "204")

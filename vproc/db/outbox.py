@@ -25,6 +25,8 @@ from vproc.ports import DueEvent, OutboxEvent
 
 KEPT_S = 30 * 86400.0
 """How long an event stands after its end: `vproc webhooks redeliver` may be wanted by then, hardly later."""
+DISABLED_S = 90 * 86400.0
+"""How long nothing is sent to an address that answered 410."""
 _FORGET_AT_MOST = 1000
 
 
@@ -93,6 +95,11 @@ class OutboxMethods:
         async with self._database.write() as connection:
             return await _settle(connection, event, last_result=result, next_attempt_at=DatabaseNow() + delay_s)
 
+    async def event_given_back(self, event: DueEvent) -> bool:
+        """It was broken off: it is due at once, and the attempt does not count."""
+        async with self._database.write() as connection:
+            return await _settle(connection, event, attempts=outbox.c.attempts - 1, next_attempt_at=DatabaseNow())
+
     async def event_given_up(self, event: DueEvent, result: str, *, disable: bool) -> bool:
         """It is not sent any more; ``disable``: nor is anything else to its address."""
         async with self._database.write() as connection:
@@ -126,6 +133,13 @@ class OutboxMethods:
                 await connection.execute(delete(disabled_endpoints).where(disabled_endpoints.c.digest == digest))
             changed = await connection.execute(update(outbox).where(which).values(**values).returning(outbox.c.id))
             return len(changed.all())
+
+    async def forget_disabled(self, *, older_than_s: float = DISABLED_S) -> int:
+        """Forget addresses that wanted no more that long ago. How many. One that still wants none says so again."""
+        old = disabled_endpoints.c.disabled_at < DatabaseNow() - older_than_s
+        async with self._database.write() as connection:
+            gone = await connection.execute(delete(disabled_endpoints).where(old).returning(disabled_endpoints.c.digest))
+            return len(gone.all())
 
     async def forget_events(self, *, older_than_s: float = KEPT_S) -> int:
         """Forget events that were told, or given up, that long ago; a thousand at a time. How many."""

@@ -33,6 +33,10 @@ class Catalog(Protocol):
         """Forget events of the outbox that came to their end a month ago, a thousand at a time; how many."""
         ...
 
+    async def forget_disabled(self) -> int:
+        """Forget webhooks' addresses that answered 410 ninety days ago; how many."""
+        ...
+
     async def get(self, file_id: UUID) -> File | None:
         """The file; None where there is none or it was deleted."""
         ...

@@ -58,6 +58,10 @@ class Outbox(Protocol):
         """It is due again after that time."""
         ...
 
+    async def event_given_back(self, event: DueEvent) -> bool:
+        """It was broken off: it is due at once, and the attempt does not count."""
+        ...
+
     async def event_given_up(self, event: DueEvent, result: str, *, disable: bool) -> bool:
         """It is not sent any more; ``disable``: nor is anything else to its address."""
         ...

@@ -142,6 +142,7 @@ class Janitor:
         if self._clock() >= self._forget_at:
             await self._catalog.forget_idempotency_keys()
             await self._catalog.forget_events()
+            await self._catalog.forget_disabled()
             self._forget_at = self._clock() + RECONCILE_EVERY_S
 
     async def _reconcile(self) -> None:

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from vproc.core.webhook_delivery import DeliveryOutcome, Sent, Trouble, Verdict, judge
 from vproc.core.webhook_signing import signed_headers
-from vproc.errors import TransientError
+from vproc.errors import TransientError, VprocError
 from vproc.ports import DueEvent, Outbox, WebhookSender
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
@@ -25,6 +25,7 @@ PER_HOST = 4
 """So that a host that hangs holds up no other."""
 LEASE_S = 60.0
 """More than an attempt and its note can take."""
+GIVE_BACK_WITHIN_S = 2.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -94,6 +95,9 @@ class Webhooks:
                 await self._attempt(event)
             if bound.cancelled_caught:
                 log.warning("webhook_not_noted", webhook_id=event.event_id)
+        except anyio.get_cancelled_exc_class():
+            await self._give_back(event)
+            raise
         except TransientError as error:
             log.warning("webhook_not_noted", webhook_id=event.event_id, detail=error.detail)
         except Exception:
@@ -103,6 +107,15 @@ class Webhooks:
             if not self._running[event.host]:
                 del self._running[event.host]
             self._woken.set()
+
+    async def _give_back(self, event: DueEvent) -> None:
+        """What a drain broke off is due at once for another daemon, and no attempt of it counts. What was noted stays noted."""
+        try:
+            with anyio.move_on_after(GIVE_BACK_WITHIN_S, shield=True):
+                if await self._outbox.event_given_back(event):
+                    log.info("webhook_given_back", webhook_id=event.event_id)
+        except VprocError as error:
+            log.warning("webhook_not_given_back", webhook_id=event.event_id, error=str(error))
 
     async def _attempt(self, event: DueEvent) -> None:
         if event.disabled:
