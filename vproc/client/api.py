@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -15,11 +14,12 @@ from uuid import UUID, uuid4
 import aiohttp
 import anyio
 
-from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError, StoreError
+from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError
 from vproc.client.events import event_data
+from vproc.client.local import safe_path, stat_file
 from vproc.client.patience import Patience, read_retry_after
 from vproc.client.transfer import Transfers, proxy_for
-from vproc.client.values import FileStatus, Output, Upload
+from vproc.client.values import FileList, FileStatus, Output, Upload
 from vproc.tasks import task_group
 
 DEFAULT_API_URL = "http://127.0.0.1:8080"
@@ -216,18 +216,25 @@ class ApiClient:
             return tuple(Output.from_entry(entry) for entry in answer["outputs"])
 
     async def download_processed(
-        self, file_id: UUID | str, to: Path, *, on_output: Callable[[Output, bool], None] | None = None
+        self,
+        file_id: UUID | str,
+        to: Path,
+        *,
+        wanted: Callable[[Output], bool] | None = None,
+        parallel: int = _PARALLEL_DOWNLOADS,
+        on_output: Callable[[Output, bool], None] | None = None,
     ) -> tuple[tuple[Output, Path], ...]:
-        """Save all outputs under ``to``, each under its key, four at a time; each with the path where it stands.
+        """Save the outputs under ``to``, each under its key, ``parallel`` at a time; each with the path where it stands.
 
-        What stands there already with the right size and digest is kept, a broken download goes on. ``on_output`` hears
-        of each output that stands, and whether it was fetched now. Raises `StoreError` for what is not what was made.
+        ``wanted`` chooses; without it all are. What stands there already with the right size and digest is kept, a broken
+        download goes on. ``on_output`` hears of each output that stands, and whether it was fetched now. Raises `StoreError`
+        for what is not what was made.
         """
         for last in (False, True):
-            outputs = await self.outputs(file_id)
+            outputs = [output for output in await self.outputs(file_id) if wanted is None or wanted(output)]
             saved = tuple((output, to / safe_path(output.key)) for output in outputs)
             try:
-                await self.save(saved, on_output=on_output)
+                await self.save(saved, parallel=parallel, on_output=on_output)
             except AddressRefusedError:
                 # A long download outlives its addresses. What is saved stays; the rest gets new ones, once.
                 if last:
@@ -237,7 +244,11 @@ class ApiClient:
         return saved
 
     async def save(
-        self, wanted: Sequence[tuple[Output, Path]], *, on_output: Callable[[Output, bool], None] | None = None
+        self,
+        wanted: Sequence[tuple[Output, Path]],
+        *,
+        parallel: int = _PARALLEL_DOWNLOADS,
+        on_output: Callable[[Output, bool], None] | None = None,
     ) -> None:
         """Fetch outputs to their paths, as `download_processed` does. The first failure ends the others."""
         transfers = self._transfers
@@ -250,7 +261,7 @@ class ApiClient:
                     on_output(output, fetched)
 
         async with task_group() as tasks:
-            for number in range(_PARALLEL_DOWNLOADS):
+            for number in range(parallel):
                 tasks.start_soon(save_some, name=f"download-{number}")
 
     async def _call(
@@ -345,37 +356,29 @@ class ApiClient:
 
     async def list(self, *, status: str | None = None, limit: int = 20) -> tuple[FileStatus, ...]:
         """The caller's files, newest first, ``limit`` of them at most."""
-        found: tuple[FileStatus, ...] = ()
-        cursor: str | None = None
-        while len(found) < limit:
+        return (await self.list_from(None, status=status, limit=limit)).files
+
+    async def list_from(
+        self, cursor: str | None, *, status: str | None = None, search: str | None = None, limit: int = 20
+    ) -> FileList:
+        """The caller's files from where an earlier list ended, newest first, ``limit`` of them at most.
+
+        ``search``: only those with that in their name, in any case; they are looked for here, a hundred files a request.
+        """
+        found: list[FileStatus] = []
+        sought = (search or "").casefold()
+        while True:
+            # A cursor stands after a page, so a page never holds more than is wanted: what is sought is few of many.
+            size = _PAGE_LIMIT if sought else min(limit - len(found), _PAGE_LIMIT)
             optional = {"status": status, "cursor": cursor}
             query = {name: value for name, value in optional.items() if value}
-            page = await self._call("GET", "/uploads", query={**query, "limit": str(min(limit - len(found), _PAGE_LIMIT))})
+            page = await self._call("GET", "/uploads", query={**query, "limit": str(size)})
             with as_promised(self.api_url):
-                found += tuple(FileStatus(entry) for entry in page["uploads"])
+                files = [FileStatus(entry) for entry in page["uploads"]]
+                found += [file for file in files if sought in file.file_name.casefold()]
             cursor = page.get("cursor")
-            if not cursor:
-                break
-        return found
-
-
-def safe_path(key: str) -> PurePosixPath:
-    """An object's key as a relative path. Raises `StoreError` for one that would leave its folder."""
-    path = PurePosixPath(key)
-    if path.is_absolute() or ".." in path.parts or "\0" in key or not path.parts:
-        raise StoreError(f"{key!r} is no name to save an output under")
-    return path
-
-
-async def stat_file(path: Path) -> os.stat_result:
-    """Of a local file that can be uploaded. Raises `ApiError` for anything else."""
-    target = anyio.Path(path)
-    try:
-        if not await target.is_file():
-            raise ApiError(f"{path}: no such file")
-        return await target.stat()
-    except OSError as error:
-        raise ApiError(f"{path}: {error.strerror}") from error
+            if not cursor or len(found) >= limit:
+                return FileList(tuple(found[:limit]), None if len(found) > limit else cursor)
 
 
 @contextmanager
