@@ -68,6 +68,8 @@ class FakeApi:
 
     lost_announcements: int = 0
     """How many announcements are taken whose answer never comes."""
+    conflicts: int = 0
+    """How many announcements after these meet one that is still being answered."""
 
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     announced: list[dict[str, Any]] = field(default_factory=list)
@@ -134,6 +136,9 @@ class FakeApi:
         if self.lost_announcements:
             self.lost_announcements -= 1
             _cut(request)
+        elif self.conflicts:
+            self.conflicts -= 1
+            return web.json_response({"detail": "Being answered."}, status=409, content_type="application/problem+json")
         answer = {
             "file_id": str(self.file_id),
             "s3_key": f"videos/default/{self.file_id}.mp4",
