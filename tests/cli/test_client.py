@@ -120,7 +120,7 @@ async def test_a_file_that_changes_under_the_upload_is_said_so(api: FakeApi, cli
 async def test_what_cannot_be_uploaded_is_said_before_anything_is_sent(api: FakeApi, tmp_path: Path) -> None:
     """No file, and a folder."""
     async with client_of(api) as client:
-        for path, words in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "no such file")):
+        for path, words in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "is a folder")):
             with pytest.raises(ApiError, match=words):
                 await client.create_upload(path)
     assert api.asked == []

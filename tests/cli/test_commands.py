@@ -74,7 +74,9 @@ def test_submit_prints_the_id(api: FakeApi, clip: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{api.file_id}\n")
     assert api.announced[0]["profile"] == "mp4"
     assert "uploading clip.mp4 (2.4 MiB)" in result.stderr
-    assert lines(run("submit", clip, "--json", api=api)) == [{"file_id": str(api.file_id), "file_name": "clip.mp4"}]
+    assert lines(run("submit", clip, "--json", api=api)) == [
+        {"file_id": str(api.file_id), "file_name": "clip.mp4", "source": str(clip)}
+    ]
 
 
 def test_submit_goes_on_after_a_file_that_fails(api: FakeApi, clip: Path) -> None:
@@ -82,7 +84,7 @@ def test_submit_goes_on_after_a_file_that_fails(api: FakeApi, clip: Path) -> Non
     result = run("submit", "none.mp4", clip, api=api)
     assert result.exit_code == 1
     assert result.stdout == f"{api.file_id}\n"
-    assert "vproc: none.mp4: none.mp4: no such file" in result.stderr
+    assert "vproc: none.mp4: no such file" in result.stderr
 
 
 @pytest.mark.parametrize(("end", "code"), [("completed", 0), ("failed", 1), ("cancelled", 1)])

@@ -42,9 +42,9 @@ def on_terminal(show: Callable[[TextIO], None]) -> str:
 
 
 def story(view: ProgressView) -> None:
-    view.sending("clip.mp4", 1000)
+    sent = view.sending("clip.mp4", 1000)
     for sent_bytes in (0, 400, 0, 500, 996, 1000):
-        view.sent(sent_bytes)
+        sent(sent_bytes)
     view.told(told("pending", 0.0))
     view.told(told("uploaded", 0.0))
     view.told(told("processing", 0.0))
@@ -124,14 +124,12 @@ def test_on_a_terminal_it_is_two_bars() -> None:
 def test_an_empty_file_ends_its_bar() -> None:
     def show(stream: TextIO) -> None:
         with open_progress(stream) as view:
-            view.sending("empty.mp4", 0)
-            view.sent(0)
+            view.sending("empty.mp4", 0)(0)
 
     assert "100%" in on_terminal(show)
     stream = io.StringIO()
     with open_progress(stream) as view:
-        view.sending("empty.mp4", 0)
-        view.sent(0)
+        view.sending("empty.mp4", 0)(0)
     assert stream.getvalue().splitlines() == ["uploading empty.mp4 (0 bytes)", "uploaded 100%"]
 
 

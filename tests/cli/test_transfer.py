@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tests.support.fake_api import FakeApi, status_body
 from vproc.cli.playback import playlist_addresses
 from vproc.client import ApiClient, ApiError, ApiUnreachableError, FileStatus, Output, StoreError
-from vproc.client.api import safe_path
 from vproc.client.events import event_data
+from vproc.client.local import safe_path
 from vproc.client.transfer import store_words
 from vproc.core.files import Status
 

@@ -42,8 +42,9 @@ class FakeApi:
     """What it answers, and what it was asked.
 
     ``put_answers``: status and text of the next uploads, then 200. ``streams``: what each events request sends before it
-    ends; 404 when none is left. ``statuses``: what each status request answers; the last one goes on. ``get_faults``: the
-    statuses of the next downloads of a key, then the object.
+    ends; 404 when none is left; ``streams_of`` those of one file. ``statuses``: what each status request answers; the last one
+    goes on. ``problems_of``: what is answered about a file. ``get_faults``: the statuses of the next downloads of a key, then
+    the object.
     """
 
     url: str = ""
@@ -51,18 +52,24 @@ class FakeApi:
     signed_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "video/mp4", "If-None-Match": "*"})
     put_answers: list[tuple[int, str]] = field(default_factory=list)
     streams: list[list[dict[str, Any]]] = field(default_factory=list)
+    streams_of: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    problems_of: dict[str, tuple[int, str]] = field(default_factory=dict)
     statuses: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, bytes] = field(default_factory=dict)
     get_faults: dict[str, list[int]] = field(default_factory=dict)
     problem: tuple[int, str] | None = None
+    problems: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Status and headers of the next answers, before all others."""
     raw_answer: str | None = None
     page: str | None = None
     parts: FakeParts = field(default_factory=FakeParts)
 
     lost_announcements: int = 0
     """How many announcements are taken whose answer never comes."""
+    conflicts: int = 0
+    """How many announcements after these meet one that is still being answered."""
 
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     announced: list[dict[str, Any]] = field(default_factory=list)
@@ -110,8 +117,15 @@ class FakeApi:
         self.asked.append((request.method, request.path_qs, request.headers.get("Authorization")))
         if self.raw_answer is not None:
             return web.Response(text=self.raw_answer, content_type="text/html")
-        if self.problem is not None:
-            status, detail = self.problem
+        if self.problems:
+            status, headers = self.problems.pop(0)
+            if status == CUT:
+                _cut(request)
+            body = json.dumps({"title": "x", "status": status, "detail": "Not now."})
+            return web.Response(status=status or 500, text=body, headers=headers, content_type="application/problem+json")
+        problem = self.problems_of.get(request.match_info.get("id", ""), self.problem)
+        if problem is not None:
+            status, detail = problem
             body = json.dumps({"title": "x", "status": status, "detail": detail})
             return web.Response(status=status, text=body, content_type="application/problem+json")
         return await handler(request)
@@ -122,6 +136,9 @@ class FakeApi:
         if self.lost_announcements:
             self.lost_announcements -= 1
             _cut(request)
+        elif self.conflicts:
+            self.conflicts -= 1
+            return web.json_response({"detail": "Being answered."}, status=409, content_type="application/problem+json")
         answer = {
             "file_id": str(self.file_id),
             "s3_key": f"videos/default/{self.file_id}.mp4",
@@ -144,12 +161,15 @@ class FakeApi:
         return web.json_response(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if not self.streams:
+        bodies = self.streams_of.pop(request.match_info["id"], None)
+        if bodies is None and self.streams:
+            bodies = self.streams.pop(0)
+        if bodies is None:
             return web.Response(status=404)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(b": ping\r\n\r\n")
-        for body in self.streams.pop(0):
+        for body in bodies:
             await response.write(b"event: status\r\ndata: " + json.dumps(body).encode() + b"\r\n\r\n")
         return response
 

@@ -13,7 +13,7 @@ from vproc.cli.demo import demo
 from vproc.cli.dev import dev
 from vproc.cli.dlq import dlq
 from vproc.cli.doctor import doctor
-from vproc.cli.files import cancel, download, list_files, retry, status, submit, watch
+from vproc.cli.files import cancel, delete, download, list_files, retry, status, submit, watch
 from vproc.cli.group import CommandGroup
 from vproc.cli.keys import keys
 from vproc.cli.reconcile import reconcile
@@ -23,7 +23,7 @@ from vproc.cli.webhooks import webhooks
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
-    serve, dev, demo, submit, status, list_files, watch, cancel, retry, download, dlq, migrate,
+    serve, dev, demo, submit, status, list_files, watch, cancel, retry, delete, download, dlq, migrate,
     reconcile, keys, webhooks, config, doctor, profiles, healthcheck, version,
 )  # fmt: skip
 

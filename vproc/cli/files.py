@@ -1,14 +1,17 @@
-"""The client commands: arguments in, one call of `transfers` or of the client, exit code out."""
+"""The client commands: arguments in, one call of a story or of the client, exit code out."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
-from vproc.cli.options import api_options, call_api, file_id_argument, json_option, print_json
+from vproc.cli.group import FAILED
+from vproc.cli.options import api_options, call_api, file_ids_argument, json_option, print_json
 
 if TYPE_CHECKING:
     from vproc.client import ApiClient, FileStatus
@@ -17,92 +20,135 @@ _STATUSES = ("pending", "uploaded", "processing", "completed", "failed", "cancel
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--profile", metavar="P", help="The encoding profile; see `vproc profiles`.  [default: the daemon's]")
 @click.option("--wait", is_flag=True, help="Follow the files to their end; exit 1 where one is not completed.")
+@click.option("--name", metavar="NAME", help="What standard input (-) is uploaded as, with its suffix: clip.mp4.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 16), default=2, show_default=True, metavar="N", help="So many uploads side by side."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress: ids and errors alone.")
 @json_option
 @api_options
-def submit(files: tuple[Path, ...], *, profile: str | None, wait: bool, as_json: bool, api: str, api_key: str | None) -> None:
-    """Upload videos; print the id of each."""
-    from vproc.cli import transfers  # noqa: PLC0415 - heavy: imported when the command runs
+def submit(
+    files: tuple[str, ...],
+    *,
+    profile: str | None,
+    wait: bool,
+    name: str | None,
+    parallel: int,
+    quiet: bool,
+    as_json: bool,
+    api: str,
+    api_key: str | None,
+) -> None:
+    """Upload videos; print the id of each.
 
-    _end(call_api(api, api_key, lambda client: transfers.submit(client, files, profile=profile, wait=wait, as_json=as_json)))
+    FILE is a file, a pattern in quotes ('*.mp4', 'films/**/*.mov'), - for standard input, or s3://BUCKET/KEY, which is read with
+    your own AWS credentials.
+    """
+    if (name is None) == ("-" in files):
+        raise click.UsageError("--name goes with - (standard input), which has no name of its own")
+    from vproc.cli import sources, submission  # noqa: PLC0415 - heavy: imported when the command runs
+
+    found = sources.read_sources(files, stdin_name=name)
+    wanted = submission.Wanted(profile=profile, wait=wait, as_json=as_json, quiet=quiet, parallel=parallel)
+    _end(call_api(api, api_key, lambda client: submission.submit(client, found, wanted)))
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+@file_ids_argument
 @json_option
 @api_options
 def status(ids: tuple[UUID, ...], as_json: bool, api: str, api_key: str | None) -> None:
     """Show where files stand."""
-
-    async def story(client: ApiClient) -> None:
-        for file_id in ids:
-            _show(await client.status(file_id), as_json=as_json)
-
-    call_api(api, api_key, story)
+    _for_each(ids, lambda client, file_id: client.status(file_id), as_json=as_json, api=api, api_key=api_key)
 
 
 @click.command("list")
 @click.option("--status", "wanted", type=click.Choice(_STATUSES), metavar="S", help=f"Only these: {', '.join(_STATUSES)}.")
+@click.option("--search", metavar="TEXT", help="Only files with TEXT in their name, in any case.")
 @click.option("--limit", type=click.IntRange(1, 10000), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option("--cursor", metavar="C", help="Go on where an earlier list ended: it names what to give.")
 @json_option
 @api_options
-def list_files(wanted: str | None, limit: int, as_json: bool, api: str, api_key: str | None) -> None:
+def list_files(
+    *, wanted: str | None, search: str | None, limit: int, cursor: str | None, as_json: bool, api: str, api_key: str | None
+) -> None:
     """List files, newest first."""
 
     async def story(client: ApiClient) -> None:
-        for found in await client.list(status=wanted, limit=limit):
+        listed = await client.list_from(cursor, status=wanted, search=search, limit=limit)
+        for found in listed.files:
             _show(found, as_json=as_json)
+        if listed.cursor is not None:
+            click.echo(f"there are more: --cursor {listed.cursor}", err=True)
 
     call_api(api, api_key, story)
 
 
 @click.command()
-@file_id_argument
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=click.UUID)
 @json_option
 @api_options
-def watch(file_id: UUID, as_json: bool, api: str, api_key: str | None) -> None:
-    """Follow a file to its end.
+def watch(ids: tuple[UUID, ...], as_json: bool, api: str, api_key: str | None) -> None:
+    """Follow files to their end.
 
-    Exit code 1 where it is not completed.
+    Without an ID: all of yours that are on their way now. Exit code 1 where one is not completed.
     """
-    from vproc.cli import transfers  # noqa: PLC0415 - heavy: imported when the command runs
+    from vproc.cli import watching  # noqa: PLC0415 - heavy: imported when the command runs
 
-    _end(call_api(api, api_key, lambda client: transfers.watch(client, file_id, as_json=as_json)))
-
-
-@click.command()
-@file_id_argument
-@json_option
-@api_options
-def cancel(file_id: UUID, as_json: bool, api: str, api_key: str | None) -> None:
-    """Cancel a file that is not completed."""
-
-    async def story(client: ApiClient) -> None:
-        _show(await client.cancel(file_id), as_json=as_json)
-
-    call_api(api, api_key, story)
+    _end(call_api(api, api_key, lambda client: watching.watch(client, ids, as_json=as_json)))
 
 
 @click.command()
-@file_id_argument
+@file_ids_argument
 @json_option
 @api_options
-def retry(file_id: UUID, as_json: bool, api: str, api_key: str | None) -> None:
-    """Process a failed or cancelled file again.
+def cancel(ids: tuple[UUID, ...], as_json: bool, api: str, api_key: str | None) -> None:
+    """Cancel files that are not completed."""
+    _for_each(ids, lambda client, file_id: client.cancel(file_id), as_json=as_json, api=api, api_key=api_key)
 
-    Its original must still stand.
+
+@click.command()
+@file_ids_argument
+@json_option
+@api_options
+def retry(ids: tuple[UUID, ...], as_json: bool, api: str, api_key: str | None) -> None:
+    """Process failed or cancelled files again.
+
+    Their originals must still stand.
     """
-
-    async def story(client: ApiClient) -> None:
-        _show(await client.retry(file_id), as_json=as_json)
-
-    call_api(api, api_key, story)
+    _for_each(ids, lambda client, file_id: client.retry(file_id), as_json=as_json, api=api, api_key=api_key)
 
 
 @click.command()
-@file_id_argument
+@file_ids_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@api_options
+def delete(ids: tuple[UUID, ...], yes: bool, as_json: bool, api: str, api_key: str | None) -> None:
+    """Delete files with all their outputs, for ever.
+
+    Cancel first what is being processed.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("delete is for ever: give --yes where nobody can be asked")
+    if not yes:
+        click.confirm(f"Delete {len(ids)} {'file' if len(ids) == 1 else 'files'} with all outputs?", abort=True, err=True)
+
+    async def act(client: ApiClient, file_id: UUID) -> None:
+        await client.delete(file_id)
+        if as_json:
+            print_json({"file_id": file_id, "deleted": True})
+        else:
+            click.echo(f"{file_id}  deleted")
+
+    _for_each(ids, act, as_json=as_json, api=api, api_key=api_key)
+
+
+@click.command()
+@file_ids_argument
 @click.option(
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
@@ -110,16 +156,62 @@ def retry(file_id: UUID, as_json: bool, api: str, api_key: str | None) -> None:
     metavar="DIR",
     help="The outputs go to DIR/ID.  [default: here]",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="WHAT",
+    help="A kind of output (video, hls, poster, ...) or a pattern of names ('*720*'); may be given again.  [default: all]",
+)
+@click.option(
+    "--parallel", type=click.IntRange(1, 16), default=4, show_default=True, metavar="N", help="So many downloads side by side."
+)
 @json_option
 @api_options
-def download(file_id: UUID, to: Path, as_json: bool, api: str, api_key: str | None) -> None:
-    """Download and check the outputs of a file.
+def download(
+    ids: tuple[UUID, ...], *, to: Path, only: tuple[str, ...], parallel: int, as_json: bool, api: str, api_key: str | None
+) -> None:
+    """Download and check the outputs of files.
 
     Run again, it goes on where it stopped.
     """
     from vproc.cli import transfers  # noqa: PLC0415 - heavy: imported when the command runs
 
-    call_api(api, api_key, lambda client: transfers.download(client, file_id, to, as_json=as_json))
+    async def act(client: ApiClient, file_id: UUID) -> None:
+        await transfers.download(client, file_id, to, only=only, parallel=parallel, as_json=as_json)
+
+    _for_each(ids, act, as_json=as_json, api=api, api_key=api_key)
+
+
+def _for_each(
+    ids: Sequence[UUID],
+    act: Callable[[ApiClient, UUID], Coroutine[Any, Any, FileStatus | None]],
+    *,
+    as_json: bool,
+    api: str,
+    api_key: str | None,
+) -> None:
+    """Do something with each file, and show what it gave. One that fails has its line and does not keep the others from it."""
+
+    async def story(client: ApiClient) -> bool:
+        from vproc.client import ApiError, ApiUnreachableError  # noqa: PLC0415 - heavy: imported when a command runs
+
+        well = True
+        for file_id in dict.fromkeys(ids):
+            try:
+                found = await act(client, file_id)
+            except ApiUnreachableError:
+                raise
+            except ApiError as error:
+                if len(ids) == 1:
+                    raise
+                well = False
+                click.echo(f"vproc: {file_id}: {' '.join(error.detail.split())}", err=True)
+            else:
+                if found is not None:
+                    _show(found, as_json=as_json)
+        return well
+
+    _end(call_api(api, api_key, story))
 
 
 def _show(found: FileStatus, *, as_json: bool) -> None:
@@ -133,4 +225,4 @@ def _show(found: FileStatus, *, as_json: bool) -> None:
 
 def _end(well: bool) -> None:
     if not well:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(FAILED)

@@ -31,8 +31,8 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="JSON for programs, one document a line.")(command)
 
 
-file_id_argument = click.argument("file_id", metavar="ID", type=click.UUID)
-"""The file that a command is about."""
+file_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+"""The files that a command is about."""
 
 
 def call_api(api: str, api_key: str | None, story: Callable[[ApiClient], Coroutine[Any, Any, Result]]) -> Result:
@@ -42,7 +42,7 @@ def call_api(api: str, api_key: str | None, story: Callable[[ApiClient], Corouti
     from vproc.client import ApiClient  # noqa: PLC0415 - likewise
 
     async def run() -> Result:
-        async with ApiClient(api, api_key=api_key) as client:
+        async with ApiClient(api, api_key=api_key, on_wait=lambda words: click.echo(f"vproc: {words}", err=True)) as client:
             return await story(client)
 
     return anyio.run(run)

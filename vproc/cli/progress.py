@@ -1,8 +1,8 @@
-"""How an upload and its processing are shown while they run: a bar on a terminal, else a line now and then."""
+"""How uploads and their processing are shown while they run: bars on a terminal, else a line now and then, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -19,16 +19,15 @@ _MINUTE_S = 60
 _HOUR_MIN = 60
 _NOT_BEGUN = (Status.PENDING, Status.UPLOADED)
 
+Sent = Callable[[int], None]
+"""Hears how many bytes of one upload are sent; fewer than before when it starts anew."""
+
 
 class ProgressView(Protocol):
-    """What the stories tell while they run. Each may be called any number of times."""
+    """What the stories tell while they run. Each may be called any number of times, for several files at once."""
 
-    def sending(self, name: str, size_bytes: int) -> None:
-        """An upload begins."""
-        ...
-
-    def sent(self, sent_bytes: int) -> None:
-        """So many bytes of it are sent; fewer than before when it starts anew."""
+    def sending(self, name: str, size_bytes: int | None) -> Sent:
+        """An upload begins; its length is None where nobody knows it yet."""
         ...
 
     def told(self, status: FileStatus) -> None:
@@ -37,10 +36,13 @@ class ProgressView(Protocol):
 
 
 @contextmanager
-def open_progress(stream: TextIO) -> Iterator[ProgressView]:
-    """A view on ``stream``: bars where it is a terminal."""
+def open_progress(stream: TextIO, *, several: bool = False, quiet: bool = False) -> Iterator[ProgressView]:
+    """A view on ``stream``: bars where it is a terminal. ``several`` files at once: lines name theirs. ``quiet``: nothing."""
+    if quiet:
+        yield QuietView()
+        return
     if not stream.isatty():
-        yield PlainView(stream)
+        yield PlainView(stream, several=several)
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - likewise
@@ -56,36 +58,58 @@ def open_progress(stream: TextIO) -> Iterator[ProgressView]:
         yield RichView(bars)
 
 
+class QuietView:
+    """Nothing is shown."""
+
+    def sending(self, name: str, size_bytes: int | None) -> Sent:  # noqa: ARG002 - the protocol's
+        """An upload begins."""
+        return _unheard
+
+    def told(self, status: FileStatus) -> None:
+        """The file changed."""
+
+
 class PlainView:
     """A line at the start, at each tenth, at each stage and at the end."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, several: bool = False) -> None:
         self._stream = stream
-        self._size_bytes = 0
-        self._last: tuple[object, ...] = ()
+        self._several = several
+        self._last: dict[object, tuple[object, ...]] = {}
 
-    def sending(self, name: str, size_bytes: int) -> None:
+    def sending(self, name: str, size_bytes: int | None) -> Sent:
         """An upload begins."""
-        self._size_bytes = size_bytes
-        self._say((name,), f"uploading {name} ({readable_bytes(size_bytes)})")
+        upload = object()
+        self._say(upload, (name,), f"uploading {name}" + (f" ({readable_bytes(size_bytes)})" if size_bytes is not None else ""))
 
-    def sent(self, sent_bytes: int) -> None:
-        """So many bytes of it are sent."""
-        tenths = 10 * sent_bytes // self._size_bytes if self._size_bytes else 10
-        if tenths:
-            self._say(("sent", tenths), f"uploaded {10 * tenths}%")
+        def sent(sent_bytes: int) -> None:
+            if size_bytes is None:
+                step = sent_bytes.bit_length()  # a line each time it has doubled
+                words = f"uploaded {readable_bytes(sent_bytes)}"
+            else:
+                step = 10 * sent_bytes // size_bytes if size_bytes else 10
+                words = f"uploaded {10 * step}%"
+            if step:
+                self._say(upload, ("sent", step), self._of(name) + words)
+
+        return sent
 
     def told(self, status: FileStatus) -> None:
         """The file changed."""
         where = phase(status)
+        of = self._of(status.file_name)
         if status.status in _NOT_BEGUN:
-            self._say((where,), where)
+            self._say(status.file_id, (where,), of + where)
         else:
-            self._say((where, int(status.progress * 10)), ", ".join((f"{where} {status.progress:.0%}", *pace(status))))
+            line = ", ".join((f"{where} {status.progress:.0%}", *pace(status)))
+            self._say(status.file_id, (where, int(status.progress * 10)), of + line)
 
-    def _say(self, what: tuple[object, ...], line: str) -> None:
-        if what != self._last:
-            self._last = what
+    def _of(self, name: str) -> str:
+        return f"{name}: " if self._several else ""
+
+    def _say(self, whose: object, what: tuple[object, ...], line: str) -> None:
+        if what != self._last.get(whose):
+            self._last[whose] = what
             click.echo(line, file=self._stream)
 
 
@@ -94,19 +118,20 @@ class RichView:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._sending: TaskID | None = None
         self._told: dict[object, TaskID] = {}
-        self._size_bytes = 0
 
-    def sending(self, name: str, size_bytes: int) -> None:
+    def sending(self, name: str, size_bytes: int | None) -> Sent:
         """An upload begins."""
-        self._size_bytes = size_bytes
-        self._sending = self._bars.add_task(f"upload {name}", total=max(size_bytes, 1), note=readable_bytes(size_bytes))
+        note = readable_bytes(size_bytes) if size_bytes is not None else ""
+        bar = self._bars.add_task(f"upload {name}", total=None if size_bytes is None else max(size_bytes, 1), note=note)
 
-    def sent(self, sent_bytes: int) -> None:
-        """So many bytes of it are sent."""
-        if self._sending is not None:
-            self._bars.update(self._sending, completed=sent_bytes if self._size_bytes else 1)
+        def sent(sent_bytes: int) -> None:
+            if size_bytes is None:
+                self._bars.update(bar, completed=sent_bytes, note=readable_bytes(sent_bytes))
+            else:
+                self._bars.update(bar, completed=sent_bytes if size_bytes else 1)
+
+        return sent
 
     def told(self, status: FileStatus) -> None:
         """The file changed."""
@@ -143,3 +168,7 @@ def phase(status: FileStatus) -> str:
     if status.status is Status.PROCESSING:
         return status.stage or "processing"
     return status.status.value
+
+
+def _unheard(_sent_bytes: int) -> None:
+    """Nobody looks."""

@@ -1,11 +1,11 @@
-"""The stories behind the client commands: submit and follow files, download outputs. Arguments are in `files`."""
+"""The stories behind the client commands: upload and follow a file, download outputs. Arguments are in `files`."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from fnmatch import fnmatchcase
 from pathlib import Path
 from uuid import UUID
 
@@ -13,38 +13,18 @@ import anyio
 import click
 
 from vproc.cli.options import print_json
-from vproc.cli.progress import ProgressView, open_progress
+from vproc.cli.progress import ProgressView
 from vproc.client import ApiClient, ApiError, FileStatus, Output, upload_in_parts
-from vproc.client.api import stat_file
+from vproc.client.local import stat_file
 from vproc.client.multipart import LARGE_BYTES
 from vproc.client.resume import kept_upload
 from vproc.client.transfer import readable_bytes
 from vproc.core.files import Status
+from vproc.core.manifest import OutputKind
 
-
-async def submit(client: ApiClient, paths: Sequence[Path], *, profile: str | None, wait: bool, as_json: bool) -> bool:
-    """Upload files, one after the other, then follow them where that is asked. True: all went well.
-
-    A file that cannot be uploaded does not keep the others from it.
-    """
-    well = True
-    begun: list[UUID] = []
-    with open_progress(sys.stderr) as view:
-        for path in paths:
-            try:
-                file_id = await upload(client, path, profile=profile, view=view)
-            except ApiError as error:
-                click.echo(f"vproc: {path}: {error.detail}", err=True)
-                well = False
-                continue
-            begun.append(file_id)
-            if not wait:
-                _print_submitted(file_id, path, as_json=as_json)
-        if wait:
-            for file_id in begun:
-                status = await follow(client, file_id, view=view)
-                well = print_end(status, as_json=as_json) and well
-    return well
+_MEDIA = (OutputKind.INIT, OutputKind.SEGMENT)
+_WITH = {"hls": (OutputKind.HLS_MEDIA, OutputKind.HLS_IFRAMES, OutputKind.CAPTIONS, *_MEDIA), "dash": _MEDIA}
+"""What a presentation consists of beside its entry point."""
 
 
 async def upload(client: ApiClient, path: Path, *, profile: str | None, view: ProgressView) -> UUID:
@@ -53,18 +33,17 @@ async def upload(client: ApiClient, path: Path, *, profile: str | None, view: Pr
     if size_bytes > LARGE_BYTES:
         return await _upload_large(client, path, size_bytes, profile=profile, view=view)
     announced = await client.create_upload(path, profile=profile)
-    view.sending(path.name, announced.size_bytes)
-    await client.put(announced, path, view.sent)
+    await client.put(announced, path, view.sending(path.name, announced.size_bytes))
     return announced.file_id
 
 
 async def _upload_large(client: ApiClient, path: Path, size_bytes: int, *, profile: str | None, view: ProgressView) -> UUID:
     folder = uploads_folder(os.environ)
     with kept_upload(folder, api_url=client.api_url, path=path, profile=profile) as kept:
-        view.sending(path.name, size_bytes)
+        sent = view.sending(path.name, size_bytes)
         try:
             return await upload_in_parts(
-                client, path, profile=profile, kept=kept, on_bytes=view.sent, say=lambda sentence: click.echo(sentence, err=True)
+                client, path, profile=profile, kept=kept, on_bytes=sent, say=lambda sentence: click.echo(sentence, err=True)
             )
         except (ApiError, anyio.get_cancelled_exc_class()):
             if kept.load() is not None:
@@ -86,33 +65,36 @@ async def follow(client: ApiClient, file_id: UUID, *, view: ProgressView) -> Fil
     return status
 
 
-async def watch(client: ApiClient, file_id: UUID, *, as_json: bool) -> bool:
-    """Show a file's way to its end, as bars or as a line of JSON each change. True: it is completed."""
-    if as_json:
-        async with aclosing(client.follow(file_id)) as reports:
-            async for status in reports:
-                print_json(status.body)
-        return status.status is Status.COMPLETED
-    with open_progress(sys.stderr) as view:
-        status = await follow(client, file_id, view=view)
-    return print_end(status, as_json=False)
-
-
-async def download(client: ApiClient, file_id: UUID, to: Path, *, as_json: bool) -> None:
-    """Save and check all outputs of a completed file."""
+async def download(
+    client: ApiClient, file_id: UUID, to: Path, *, only: Sequence[str] = (), parallel: int = 4, as_json: bool
+) -> None:
+    """Save and check the outputs of a completed file: all of them, or those that ``only`` names by kind or by pattern."""
 
     def on_output(output: Output, fetched: bool) -> None:
         if not as_json:
             said = readable_bytes(output.size_bytes) if fetched else "stands already"
             click.echo(f"{output.key}  {said}", err=True)
 
-    saved = await client.download_processed(file_id, to, on_output=on_output)
+    def wanted(output: Output) -> bool:
+        return not only or is_among(output, only)
+
+    saved = await client.download_processed(file_id, to, wanted=wanted, parallel=parallel, on_output=on_output)
+    if not saved and only:
+        kinds = ", ".join(sorted({output.kind for output in await client.outputs(file_id)}))
+        raise ApiError(f"no output is {' or '.join(only)}: there are {kinds}")
     if as_json:
         for output, path in saved:
             entry = {"kind": output.kind, "key": output.key, "path": path, "bytes": output.size_bytes, "sha256": output.sha256}
             print_json(entry)
     else:
         click.echo(str(to / str(file_id)))
+
+
+def is_among(output: Output, only: Sequence[str]) -> bool:
+    """Whether one of the words is its kind, or matches its name below the file's id. ``hls`` and ``dash`` are the whole
+    presentation, which plays from the disk."""
+    name = output.key.partition("/")[2]
+    return any(output.kind == word or output.kind in _WITH.get(word, ()) or fnmatchcase(name, word) for word in only)
 
 
 def print_end(status: FileStatus, *, as_json: bool) -> bool:
@@ -131,10 +113,3 @@ def print_end(status: FileStatus, *, as_json: bool) -> bool:
 def line_of(status: FileStatus) -> str:
     """A file in a line: id, status, progress, name."""
     return f"{status.file_id}  {status.status:<10}  {status.progress:>4.0%}  {status.file_name}"
-
-
-def _print_submitted(file_id: UUID, path: Path, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"file_id": file_id, "file_name": path.name})
-    else:
-        click.echo(str(file_id))

@@ -5,6 +5,7 @@ Python program may. It speaks HTTP alone: nothing here prints, reads settings or
 from vproc.client.api import DEFAULT_API_URL, ApiClient
 from vproc.client.errors import ApiError, ApiUnreachableError, StoreError
 from vproc.client.multipart import upload_in_parts
+from vproc.client.stream import upload_stream
 from vproc.client.values import FileStatus, Output, Upload
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "StoreError",
     "Upload",
     "upload_in_parts",
+    "upload_stream",
 ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -15,10 +14,12 @@ from uuid import UUID, uuid4
 import aiohttp
 import anyio
 
-from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError, StoreError
+from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError
 from vproc.client.events import event_data
+from vproc.client.local import safe_path, stat_file
+from vproc.client.patience import Patience, read_retry_after
 from vproc.client.transfer import Transfers, proxy_for
-from vproc.client.values import FileStatus, Output, Upload
+from vproc.client.values import FileList, FileStatus, Output, Upload
 from vproc.tasks import task_group
 
 DEFAULT_API_URL = "http://127.0.0.1:8080"
@@ -31,7 +32,10 @@ _RETRY_DELAYS_S = (0.5, 2.0)
 _FOLLOW_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 _PAGE_LIMIT = 100
 _PARALLEL_DOWNLOADS = 4
-_UNAUTHORIZED, _NOT_FOUND, _ERROR = 401, 404, 400
+_ERROR, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 400, 401, 403, 404, 409
+# Made twice, these do what they do once (RFC 9110, section 9.2.2). A POST is only with an Idempotency-Key.
+_REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
+_IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 class ApiClient:
@@ -40,6 +44,9 @@ class ApiClient:
 
     ``retry_delays_s``: the pauses between the tries of an upload or a download. ``follow_delays_s``: those between
     tries to get the events back (one at least); when all were used up without a word, `follow` raises.
+
+    A request that is refused for now (429, 503) is made again when the answer says so, within a minute in all; ``on_wait`` hears
+    of each such pause as a sentence. A POST is made again only after a 429, or under an Idempotency-Key.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class ApiClient:
         api_key: str | None = None,
         retry_delays_s: Sequence[float] = _RETRY_DELAYS_S,
         follow_delays_s: Sequence[float] = _FOLLOW_DELAYS_S,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         parts = urlsplit(api_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -57,6 +65,8 @@ class ApiClient:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._retry_delays_s = tuple(retry_delays_s)
         self._follow_delays_s = tuple(follow_delays_s)
+        self._on_wait = on_wait
+        self._answered = False
         self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,11 +119,14 @@ class ApiClient:
 
     async def _announced(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Announce, and once more after each pause where no answer came: under one key that is one file."""
-        key = {"Idempotency-Key": uuid4().hex}
+        key = {_IDEMPOTENCY_KEY: uuid4().hex}
         for delay_s in self._retry_delays_s:
             try:
                 return await self._call("POST", "/upload", body=body, headers=key)
-            except ApiUnreachableError:
+            except ApiError as error:
+                # 409: the try whose answer was lost is still being answered.
+                if not isinstance(error, ApiUnreachableError) and error.status != _CONFLICT:
+                    raise
                 await anyio.sleep(delay_s)
         return await self._call("POST", "/upload", body=body, headers=key)
 
@@ -203,18 +216,25 @@ class ApiClient:
             return tuple(Output.from_entry(entry) for entry in answer["outputs"])
 
     async def download_processed(
-        self, file_id: UUID | str, to: Path, *, on_output: Callable[[Output, bool], None] | None = None
+        self,
+        file_id: UUID | str,
+        to: Path,
+        *,
+        wanted: Callable[[Output], bool] | None = None,
+        parallel: int = _PARALLEL_DOWNLOADS,
+        on_output: Callable[[Output, bool], None] | None = None,
     ) -> tuple[tuple[Output, Path], ...]:
-        """Save all outputs under ``to``, each under its key, four at a time; each with the path where it stands.
+        """Save the outputs under ``to``, each under its key, ``parallel`` at a time; each with the path where it stands.
 
-        What stands there already with the right size and digest is kept, a broken download goes on. ``on_output`` hears
-        of each output that stands, and whether it was fetched now. Raises `StoreError` for what is not what was made.
+        ``wanted`` chooses; without it all are. What stands there already with the right size and digest is kept, a broken
+        download goes on. ``on_output`` hears of each output that stands, and whether it was fetched now. Raises `StoreError`
+        for what is not what was made.
         """
         for last in (False, True):
-            outputs = await self.outputs(file_id)
+            outputs = [output for output in await self.outputs(file_id) if wanted is None or wanted(output)]
             saved = tuple((output, to / safe_path(output.key)) for output in outputs)
             try:
-                await self.save(saved, on_output=on_output)
+                await self.save(saved, parallel=parallel, on_output=on_output)
             except AddressRefusedError:
                 # A long download outlives its addresses. What is saved stays; the rest gets new ones, once.
                 if last:
@@ -224,7 +244,11 @@ class ApiClient:
         return saved
 
     async def save(
-        self, wanted: Sequence[tuple[Output, Path]], *, on_output: Callable[[Output, bool], None] | None = None
+        self,
+        wanted: Sequence[tuple[Output, Path]],
+        *,
+        parallel: int = _PARALLEL_DOWNLOADS,
+        on_output: Callable[[Output, bool], None] | None = None,
     ) -> None:
         """Fetch outputs to their paths, as `download_processed` does. The first failure ends the others."""
         transfers = self._transfers
@@ -237,7 +261,7 @@ class ApiClient:
                     on_output(output, fetched)
 
         async with task_group() as tasks:
-            for number in range(_PARALLEL_DOWNLOADS):
+            for number in range(parallel):
                 tasks.start_soon(save_some, name=f"download-{number}")
 
     async def _call(
@@ -264,7 +288,32 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Any request of the API's, once; the JSON of its answer."""
+        """Any request of the API's; the JSON of its answer. Refused for now, it is made again: see the class."""
+        repeatable = method in _REPEATABLE or _IDEMPOTENCY_KEY in (headers or {})
+        patience = Patience(repeatable, self._retry_delays_s)
+        while True:
+            try:
+                return await self._ask_once(method, path, body=body, query=query, headers=headers)
+            except ApiError as error:
+                # Before the first word a wrong address is likelier than a network that comes back.
+                if isinstance(error, ApiUnreachableError) and not self._answered:
+                    raise
+                pause_s = patience.pause_s(error)
+                if pause_s is None:
+                    raise
+                if self._on_wait is not None:
+                    self._on_wait(f"{error.detail} Trying again in {pause_s:g} s")
+            await anyio.sleep(pause_s)
+
+    async def _ask_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Any:
         url = f"{self.api_url}{path}"
         try:
             async with self.session.request(
@@ -289,6 +338,7 @@ class ApiClient:
 
     async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
         """Raise what an RFC 9457 problem says; a word of our own where the answer is no problem of vproc's."""
+        self._answered = True
         if response.status < _ERROR:
             return
         try:
@@ -300,41 +350,35 @@ class ApiClient:
                 detail += ": is this vproc's API? Check --api or VPROC_API_URL"
         if response.status == _UNAUTHORIZED:
             detail += " (set --api-key or VPROC_API_KEY)"
-        raise ApiError(detail, status=response.status)
+        if response.status == _FORBIDDEN:
+            detail += " (this key or token may not: take another, see `vproc keys list`)"
+        raise ApiError(detail, status=response.status, retry_after_s=read_retry_after(response.headers.get("Retry-After")))
 
     async def list(self, *, status: str | None = None, limit: int = 20) -> tuple[FileStatus, ...]:
         """The caller's files, newest first, ``limit`` of them at most."""
-        found: tuple[FileStatus, ...] = ()
-        cursor: str | None = None
-        while len(found) < limit:
+        return (await self.list_from(None, status=status, limit=limit)).files
+
+    async def list_from(
+        self, cursor: str | None, *, status: str | None = None, search: str | None = None, limit: int = 20
+    ) -> FileList:
+        """The caller's files from where an earlier list ended, newest first, ``limit`` of them at most.
+
+        ``search``: only those with that in their name, in any case; they are looked for here, a hundred files a request.
+        """
+        found: list[FileStatus] = []
+        sought = (search or "").casefold()
+        while True:
+            # A cursor stands after a page, so a page never holds more than is wanted: what is sought is few of many.
+            size = _PAGE_LIMIT if sought else min(limit - len(found), _PAGE_LIMIT)
             optional = {"status": status, "cursor": cursor}
             query = {name: value for name, value in optional.items() if value}
-            page = await self._call("GET", "/uploads", query={**query, "limit": str(min(limit - len(found), _PAGE_LIMIT))})
+            page = await self._call("GET", "/uploads", query={**query, "limit": str(size)})
             with as_promised(self.api_url):
-                found += tuple(FileStatus(entry) for entry in page["uploads"])
+                files = [FileStatus(entry) for entry in page["uploads"]]
+                found += [file for file in files if sought in file.file_name.casefold()]
             cursor = page.get("cursor")
-            if not cursor:
-                break
-        return found
-
-
-def safe_path(key: str) -> PurePosixPath:
-    """An object's key as a relative path. Raises `StoreError` for one that would leave its folder."""
-    path = PurePosixPath(key)
-    if path.is_absolute() or ".." in path.parts or "\0" in key or not path.parts:
-        raise StoreError(f"{key!r} is no name to save an output under")
-    return path
-
-
-async def stat_file(path: Path) -> os.stat_result:
-    """Of a local file that can be uploaded. Raises `ApiError` for anything else."""
-    target = anyio.Path(path)
-    try:
-        if not await target.is_file():
-            raise ApiError(f"{path}: no such file")
-        return await target.stat()
-    except OSError as error:
-        raise ApiError(f"{path}: {error.strerror}") from error
+            if not cursor or len(found) >= limit:
+                return FileList(tuple(found[:limit]), None if len(found) > limit else cursor)
 
 
 @contextmanager

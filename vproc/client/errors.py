@@ -14,12 +14,14 @@ from vproc.errors import VprocError
 
 
 class ApiError(VprocError):
-    """The API refused, in words. ``status`` is HTTP's; None where there was no answer to take it from."""
+    """The API refused, in words. ``status`` is HTTP's; None where there was no answer to take it from. ``retry_after_s``: when
+    it may go well, where the answer told."""
 
-    def __init__(self, detail: str, *, status: int | None = None) -> None:
+    def __init__(self, detail: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class ApiUnreachableError(ApiError):

@@ -5,22 +5,22 @@ The list of parts that the store has is the truth. Beside it, only which upload 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from os import stat_result
 from pathlib import Path
 from uuid import UUID
 
-import aiohttp
 import anyio
-from yarl import URL
 
-from vproc.client.api import ApiClient, stat_file
-from vproc.client.errors import AddressRefusedError, ApiError, StoreAwayError, StoreError, UploadGoneError
+from vproc.client.api import ApiClient
+from vproc.client.errors import ApiError, StoreError, UploadGoneError
+from vproc.client.local import stat_file
+from vproc.client.part import PartBody, send_part
 from vproc.client.parts import PartsApi, StandingPart
 from vproc.client.resume import BegunUpload, KeptUpload
-from vproc.client.transfer import CHUNK_BYTES, STORE_TIMEOUT, error_text, proxy_for, reason_of, store_words, unreadable
+from vproc.client.transfer import CHUNK_BYTES, unreadable
 from vproc.core.keys import file_id_in_key
 from vproc.core.parts import MOST_PARTS
 from vproc.tasks import task_group
@@ -31,12 +31,10 @@ LARGE_BYTES = 64 * MIB
 
 PARALLEL_PARTS = 4
 # A router that is started anew, a laptop that wakes up: two minutes in all.
-_DELAYS_S = (0.5, 2.0, 5.0, 15.0, 30.0, 60.0)
+DELAYS_S = (0.5, 2.0, 5.0, 15.0, 30.0, 60.0)
 _LEAST_PART_BYTES = 8 * MIB
-_MOST_REFUSALS = 3
 _MOST_ROUNDS = 3
-_OK, _BAD, _FORBIDDEN, _NOT_FOUND, _UNFIT, _SERVER = 200, 400, 403, 404, 422, 500
-_BUSY = frozenset({408, 409, 429})
+_BAD, _UNFIT = 400, 422
 
 
 def part_bytes_for(size_bytes: int) -> int:
@@ -53,7 +51,7 @@ async def upload_in_parts(
     kept: KeptUpload | None = None,
     on_bytes: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
-    delays_s: Sequence[float] = _DELAYS_S,
+    delays_s: Sequence[float] = DELAYS_S,
 ) -> UUID:
     """Upload a file of any size; its id. Raises `ApiError`, after which the same call goes on where it stopped.
 
@@ -79,7 +77,7 @@ async def upload_in_parts(
             begun = None
         else:
             kept.forget()
-            return _file_id(begun)
+            return file_id_of(begun)
 
 
 async def _found(api: PartsApi, path: Path, kept: KeptUpload, say: Callable[[str], None]) -> BegunUpload | None:
@@ -117,7 +115,8 @@ async def _give_up(api: PartsApi, begun: BegunUpload) -> None:
         await api.give_up(begun)
 
 
-def _file_id(begun: BegunUpload) -> UUID:
+def file_id_of(begun: BegunUpload) -> UUID:
+    """The file that an upload becomes."""
     file_id = file_id_in_key(begun.key)
     if file_id is None:
         raise ApiError(f"the API named an upload {begun.key!r}, which holds no file's id: check --api or VPROC_API_URL")
@@ -217,50 +216,31 @@ class _Sending:
         raise StoreError(f"{self.path} changed while it was uploaded: upload it again")
 
     async def _send(self, number: int) -> str:
-        """Send a part, each time to a new address; its ETag."""
-        refusals = 0
-        delays_s: Iterator[float] = iter(self.api.delays_s)
-        while True:
-            url = await self.api.address(self.begun, number)
-            try:
-                return await self._put(number, url)
-            except AddressRefusedError:
-                refusals += 1
-                if refusals == _MOST_REFUSALS:
-                    raise
-            except StoreAwayError:
-                delay_s = next(delays_s, None)
-                if delay_s is None:
-                    raise
-                await anyio.sleep(delay_s)
-
-    async def _put(self, number: int, url: str) -> str:
+        """Send a part; its ETag."""
         length = self._length(number)
-        what = f"part {number} of {self.path}"
+        return await send_part(
+            self.api,
+            self.begun,
+            number,
+            what=f"part {number} of {self.path}",
+            length_bytes=length,
+            opened=lambda: self._body(number),
+        )
+
+    @asynccontextmanager
+    async def _body(self, number: int) -> AsyncIterator[PartBody]:
         try:
             file = await anyio.open_file(self.path, "rb")
         except OSError as error:
             raise unreadable(self.path, error) from error
         async with file:
-            body = _PartBody(file, self.path, (number - 1) * self.begun.part_bytes, length, lambda sent: self._tell(number, sent))
-            try:
-                async with self.api.client.session.put(
-                    URL(url, encoded=True),
-                    data=body.chunks(),
-                    headers={"Content-Length": str(length)},
-                    skip_auto_headers=("Content-Type", "Accept"),
-                    allow_redirects=False,
-                    timeout=STORE_TIMEOUT,
-                    proxy=proxy_for(url),
-                ) as response:
-                    etag = response.headers.get("ETag", "").strip('"')
-                    if response.status == _OK and etag:
-                        return etag
-                    raise _refused(what, response.status, await error_text(response))
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if body.fault is not None:
-                    raise body.fault from None
-                raise StoreAwayError(f"{what} broke off ({reason_of(error)})") from error
+            yield _FilePart(
+                file,
+                self.path,
+                (number - 1) * self.begun.part_bytes,
+                self._length(number),
+                lambda sent: self._tell(number, sent),
+            )
 
     def _tell(self, number: int, sent_bytes: int) -> None:
         self.sent_bytes[number] = sent_bytes
@@ -268,7 +248,7 @@ class _Sending:
 
 
 @dataclass(slots=True)
-class _PartBody:
+class _FilePart:
     """A piece of an open file as a request's body, read in threads. ``fault`` says why it could not be read: aiohttp shows a
     body's exception as a connection's, which would be tried again."""
 
@@ -296,18 +276,6 @@ class _PartBody:
             self.fault = unreadable(self.path, error)
         if self.fault is not None:
             raise self.fault
-
-
-def _refused(what: str, status: int, text: str) -> StoreError:
-    words = f"{what}: the store answered {store_words(status, text)}"
-    if status == _FORBIDDEN:
-        return AddressRefusedError(f"{words}. Compare the daemon's clock and AWS credentials", status=status)
-    if status == _NOT_FOUND:
-        return UploadGoneError(words, status=status)
-    # A connection that was silent for long is answered 400 RequestTimeout (S3 API reference, "Error responses").
-    if status == _OK or status in _BUSY or status >= _SERVER or "RequestTimeout" in text:
-        return StoreAwayError(words, status=status)
-    return StoreError(words, status=status)
 
 
 def _untold(_sent_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -37,12 +37,12 @@ class PartsApi:
     client: ApiClient
     delays_s: Sequence[float]
 
-    async def begin(self, path: Path, size_bytes: int, *, profile: str | None) -> tuple[str, str]:
+    async def begin(self, path: PurePath, size_bytes: int | None, *, profile: str | None) -> tuple[str, str]:
         """Announce a file; its key and the id of its upload. However often it is asked, that is one file."""
         body = {
             "filename": path.name,
             "type": "",
-            "size": size_bytes,
+            **({} if size_bytes is None else {"size": size_bytes}),
             "metadata": {"profile": profile} if profile is not None else {},
         }
         once = {"Idempotency-Key": uuid4().hex}

@@ -145,12 +145,14 @@ class Transfers:
     async def get(self, output: Output, to: Path) -> bool:
         """Fetch an output to ``to`` and check its size and digest; False when the right file stands there already.
 
-        A broken download goes on where it stopped. Raises `StoreError`; `AddressRefusedError` where the address is over.
+        A broken download goes on where it stopped; one that is not what was made is fetched anew once. Raises `StoreError`;
+        `AddressRefusedError` where the address is over.
         """
         if await anyio.to_thread.run_sync(_stands, to, output):
             return False
         part = to.with_name(f".{to.name}.part")
         fault = StoreError("the download was not tried")
+        wrong = 0
         for delay_s in (*self.retry_delays_s, None):
             try:
                 await anyio.to_thread.run_sync(_make_parent, to)
@@ -166,6 +168,9 @@ class Transfers:
                 if await anyio.to_thread.run_sync(_adopt, part, to, output):
                     return True
                 fault = StoreError(f"{output.key}: what was downloaded is not what was made (its checksum differs)")
+                wrong += 1
+                if wrong > 1:
+                    break
             if delay_s is not None:
                 await anyio.sleep(delay_s)
         raise fault

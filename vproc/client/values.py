@@ -72,6 +72,14 @@ class FileStatus:
         return f"{error['code']}: {error['detail']}" if error else None
 
 
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """Files, newest first. ``cursor``: where to go on; None where there are no more."""
+
+    files: tuple[FileStatus, ...]
+    cursor: str | None
+
+
 def _number(value: object) -> float | None:
     """A daemon of an earlier version tells nothing."""
     return float(value) if isinstance(value, int | float) else None
