@@ -47,6 +47,19 @@ def token(daemon: Daemon, issuer: TokenIssuer) -> str:
     return issuer.token()
 
 
+def account(daemon: Daemon, issuer: TokenIssuer) -> str:
+    """The access token of somebody with an account at the user pool."""
+    anybody, email, password = Caller(daemon.api), "ann@example.com", "Correct-horse-1"
+    for path, status, body in (
+        ("/auth/sign-up", 202, {"email": email, "password": password}),
+        ("/auth/confirm", 204, {"email": email, "code": daemon.ready["cognito_code"]}),
+        ("/auth/log-in", 200, {"email": email, "password": password, "session": "tokens"}),
+    ):
+        told = anybody.ask(path, "POST", body)
+        assert told.status == status, told
+    return str(told.json["access_token"])
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """A value of `VPROC_AUTH`, who gives a key for it, and whether that is sent as it is or traded for a session's cookie."""
@@ -71,6 +84,7 @@ MODES = {
     "api-key": Mode("api-key", api_key),
     "session": Mode("api-key", api_key, by_cookie=True),
     "jwt": Mode("jwt", token),
+    "cognito": Mode("cognito", account),
 }
 
 
