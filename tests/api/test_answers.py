@@ -21,6 +21,7 @@ from vproc.core.keys import manifest_key
 from vproc.errors import UnavailableError
 from vproc.http import ROUTES
 from vproc.ports import Caller
+from vproc.vitals import Vitals
 
 BODIED = ("/s3/multipart", "/s3/multipart/u/complete?key=k", "/s3/sign")
 A_FILE = {"filename": "a.mp4"}
@@ -154,7 +155,8 @@ async def test_each_route_gives_the_answers_that_its_document_names_and_no_other
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Limits(profiles=PROFILES, requests_per_minute=1)
-    async with running_api(tmp_path, identity=TokenIdentity(), limits=limits) as api:
+    vitals = Vitals()
+    async with running_api(tmp_path, identity=TokenIdentity(), limits=limits, vitals=vitals) as api:
         provoker = Provoker(api, monkeypatch)
         for headers in ({}, {"Authorization": "Bearer admin"}, {"Authorization": "Bearer admin", "If-None-Match": "*"}):
             await provoker.every_route(headers=headers)
@@ -168,6 +170,9 @@ async def test_each_route_gives_the_answers_that_its_document_names_and_no_other
         for name in ("get", "list", "announce", "open_session", "end_session"):
             monkeypatch.setattr(api.catalog, name, _away)
         await provoker.every_route(headers={"Cookie": f"{COOKIE}={'a' * 43}"}, json={"file_name": "a.mp4"})
+        with vitals.pulse("poller") as pulse:
+            pulse.due(-1)
+            await provoker.ask("GET", "/healthz")
         api.draining.set()
         await provoker.ask("GET", "/readyz")
         given = provoker.given()

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,6 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 READY_KEYS = ["api", "s3", "sqs", "raw_bucket", "processed_bucket", "queue_url", "dlq_url", "database_url"]
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,23 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "vproc", *map(str, words)]
 
 
-def start(here: Path, environment: dict[str, str], *words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(*words), cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(here: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Start a command. What a failed test leaves running is ended, children and all: it would disturb the next."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: object) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                command(*words), cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            end(process, signal.SIGTERM)
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
@@ -107,14 +125,14 @@ def test_the_demo_gets_through(here: Path, environment: dict[str, str], clip: Pa
     assert float(probed["format"]["duration"]) == pytest.approx(2.0, abs=0.2)
 
 
-def test_a_served_demo_can_be_watched_until_ctrl_c(here: Path, environment: dict[str, str], clip: Path) -> None:
+def test_a_served_demo_can_be_watched_until_ctrl_c(here: Path, start: Start, clip: Path) -> None:
     """The stream's address answers while it is up, and no longer; Ctrl-C then is exit 0."""
-    process = start(here, environment, "demo", clip, "--serve", "--to", here / "out")
+    process = start("demo", clip, "--serve", "--to", here / "out")
     line = until(process, "Watch it at") + until(process, "http")
     [stream] = re.findall(r"http\S+\.m3u8", line)
     [page] = re.findall(r"Watch it at (http\S+/\?file=[0-9a-f-]{36}) \(Ctrl-C", line)
     with urlopen(page) as answer:
-        assert b'id="player"' in answer.read()
+        assert b'id="list"' in answer.read()
     with urlopen(stream) as answer:
         assert answer.read().startswith(b"#EXTM3U")
     assert end(process, signal.SIGINT) == (0, "")
@@ -123,9 +141,9 @@ def test_a_served_demo_can_be_watched_until_ctrl_c(here: Path, environment: dict
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_demo_leaves_nothing(here: Path, environment: dict[str, str], clip: Path, number: signal.Signals) -> None:
+def test_an_interrupted_demo_leaves_nothing(start: Start, clip: Path, number: signal.Signals) -> None:
     """In the middle of the job: exit 130, the daemon and its ffmpeg gone (see `here`)."""
-    process = start(here, environment, "demo", clip)
+    process = start("demo", clip)
     until(process, "uploaded 100%")
     assert end(process, number) == (130, "vproc: interrupted\n")
 
@@ -143,9 +161,9 @@ def test_a_demo_of_what_is_no_video_fails(here: Path, environment: dict[str, str
     log.parent.rmdir()
 
 
-def test_dev_serves_the_client_commands(here: Path, environment: dict[str, str], clip: Path) -> None:
+def test_dev_serves_the_client_commands(here: Path, environment: dict[str, str], start: Start, clip: Path) -> None:
     """The ready line, an upload that is followed, a download that plays, the list; SIGTERM ends it with exit 0."""
-    process = start(here, environment, "dev", "--port", 0, "--data", here / "data")
+    process = start("dev", "--port", 0, "--data", here / "data")
     said = json.loads(until(process, "{"))
     assert list(said) == READY_KEYS
     assert said["database_url"] == f"sqlite:///{here}/data/vproc.db"
@@ -170,12 +188,12 @@ def test_dev_serves_the_client_commands(here: Path, environment: dict[str, str],
     assert "Traceback" not in stderr
 
 
-def test_dev_without_data_leaves_nothing(here: Path, environment: dict[str, str]) -> None:
+def test_dev_without_data_leaves_nothing(start: Start) -> None:
     """Its folder is gone with it, also when it is ended a moment after the start."""
-    process = start(here, environment, "dev", "--port", 0)
+    process = start("dev", "--port", 0)
     until(process, "{")
     assert end(process, signal.SIGTERM)[0] == 0
-    process = start(here, environment, "dev", "--port", "0", "--host", "0.0.0.0")
+    process = start("dev", "--port", "0", "--host", "0.0.0.0")
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 78
     assert stderr.startswith("vproc: VPROC_AUTH has no default beyond loopback")
