@@ -158,6 +158,12 @@ async def test_a_client_of_its_own_makes_every_call_with_signed_addresses(aws: A
         await multipart.list_parts(KEY, upload_id)
 
 
+async def test_a_call_within_an_upload_takes_the_uploads_id(aws: Aws) -> None:
+    """Without it the address would list every upload of the bucket."""
+    with pytest.raises(ValueError, match="list takes the upload's id"):
+        await over(aws).sign_call(PartsCall.LIST, KEY)
+
+
 async def test_only_the_host_is_signed_and_the_signature_is_s3s(aws: Aws) -> None:
     """A part's address holds for any length, and for no other part."""
     signed = await over(aws).sign_part(KEY, "u/+=", 7)

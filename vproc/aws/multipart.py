@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from vproc.aws.errors import MISSING_CODES, code_of, translated
-from vproc.aws.presign import signed_until
+from vproc.aws.signing import AddressSigner, signed_until
 from vproc.errors import InvalidRequestError, NotFoundError
 from vproc.ports import Part, PartsCall, PresignedForm, PresignedRequest
 from vproc.telemetry import Metrics
@@ -27,12 +27,12 @@ _REFUSED_PARTS = MappingProxyType(
         "EntityTooSmall": "parts: every part but the last takes 5 MiB or more.",
     }
 )
-_CALLS = MappingProxyType(
+_METHODS = MappingProxyType(
     {
-        PartsCall.CREATE: ("create_multipart_upload", "POST"),
-        PartsCall.LIST: ("list_parts", "GET"),
-        PartsCall.COMPLETE: ("complete_multipart_upload", "POST"),
-        PartsCall.ABORT: ("abort_multipart_upload", "DELETE"),
+        PartsCall.CREATE: "POST",
+        PartsCall.LIST: "GET",
+        PartsCall.COMPLETE: "POST",
+        PartsCall.ABORT: "DELETE",
     }
 )
 
@@ -44,6 +44,7 @@ class S3Multipart:
         self._bucket = bucket
         self._control = control
         self._presign = presign
+        self._signer = AddressSigner(presign, bucket)
         self._metrics = metrics
         self._expires_s = upload_expires_s
 
@@ -57,13 +58,18 @@ class S3Multipart:
 
     async def sign_part(self, key: str, upload_id: str, number: int) -> PresignedRequest:
         """Its length is not signed: the last part's is known to the client alone."""
-        return await self._sign("upload_part", "PUT", Key=key, UploadId=upload_id, PartNumber=number)
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return await self._signer.sign("PUT", key, expires_s=self._expires_s, query=query)
 
     async def sign_call(self, call: PartsCall, key: str, upload_id: str | None = None) -> PresignedRequest:
         """Nothing but the host is signed beside the address, so the client's XML is its own."""
-        operation, method = _CALLS[call]
-        upload = {} if call is PartsCall.CREATE else {"UploadId": upload_id}
-        return await self._sign(operation, method, Key=key, **upload)
+        if call is PartsCall.CREATE:
+            query = {"uploads": ""}
+        elif upload_id:
+            query = {"uploadId": upload_id}
+        else:
+            raise ValueError(f"{call} takes the upload's id")
+        return await self._signer.sign(_METHODS[call], key, expires_s=self._expires_s, query=query)
 
     async def list_parts(self, key: str, upload_id: str) -> tuple[Part, ...]:
         """A thousand to a page, ten pages at most."""
@@ -91,8 +97,7 @@ class S3Multipart:
 
     async def address(self, key: str) -> str:
         """Virtual host or path, as the signed addresses have it."""
-        signed = await self._sign("get_object", "GET", Key=key)
-        return signed.url.partition("?")[0]
+        return await self._signer.address(key)
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Give it up."""
@@ -113,13 +118,6 @@ class S3Multipart:
                 Bucket=self._bucket, Key=key, Fields=fields, Conditions=conditions, ExpiresIn=self._expires_s
             )
         return PresignedForm(str(form["url"]), dict(form["fields"]), signed_until(self._presign, self._expires_s))
-
-    async def _sign(self, operation: str, method: str, **parameters: Any) -> PresignedRequest:
-        with translated("sign an address"):
-            url = await self._presign.generate_presigned_url(
-                operation, Params={"Bucket": self._bucket, **parameters}, ExpiresIn=self._expires_s, HttpMethod=method
-            )
-        return PresignedRequest(method, str(url), {}, signed_until(self._presign, self._expires_s))
 
 
 @contextmanager

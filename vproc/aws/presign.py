@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from vproc.aws.credentials import ends_at
-from vproc.aws.errors import translated
-from vproc.errors import UnavailableError
+from vproc.aws.signing import AddressSigner
 from vproc.ports import PresignedRequest
 
 
@@ -20,58 +18,32 @@ class S3Presigner:
     def __init__(
         self, *, client: Any, raw_bucket: str, processed_bucket: str, upload_expires_s: int, download_expires_s: int
     ) -> None:
-        self._client = client
-        self._raw_bucket = raw_bucket
-        self._processed_bucket = processed_bucket
+        self._raw = AddressSigner(client, raw_bucket)
+        self._processed = AddressSigner(client, processed_bucket)
         self._upload_expires_s = upload_expires_s
         self._download_expires_s = download_expires_s
 
     async def put(self, key: str, *, content_type: str, size_bytes: int | None, metadata: Mapping[str, str]) -> PresignedRequest:
         """Address of one upload. Content type, length where given, metadata and ``If-None-Match: *`` are signed: the
         address writes this object once, and cannot replace it."""
-        parameters: dict[str, Any] = {"Key": key, "ContentType": content_type, "IfNoneMatch": "*"}
-        if size_bytes is not None:
-            parameters["ContentLength"] = size_bytes
-        if metadata:
-            parameters["Metadata"] = dict(metadata)
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
         headers |= {f"x-amz-meta-{name}": value for name, value in metadata.items()}
-        return await self._sign("put_object", self._raw_bucket, parameters, headers=headers, expires_s=self._upload_expires_s)
+        # a client that sends a body says its length by itself
+        length = {} if size_bytes is None else {"Content-Length": str(size_bytes)}
+        signed = await self._raw.sign("PUT", key, expires_s=self._upload_expires_s, headers=headers | length)
+        return replace(signed, headers=headers)
 
     async def get_raw(self, key: str, *, file_name: str) -> PresignedRequest:
         """Address to download an original."""
-        return await self._get(self._raw_bucket, key, file_name)
+        return await self._get(self._raw, key, file_name)
 
     async def get_processed(self, key: str, *, file_name: str | None = None) -> PresignedRequest:
         """Address of an output."""
-        return await self._get(self._processed_bucket, key, file_name)
+        return await self._get(self._processed, key, file_name)
 
-    async def _get(self, bucket: str, key: str, file_name: str | None) -> PresignedRequest:
-        parameters: dict[str, Any] = {"Key": key}
+    async def _get(self, signer: AddressSigner, key: str, file_name: str | None) -> PresignedRequest:
+        query = {}
         if file_name is not None:
             # What a user's file may be called is untrusted: it is only ever saved, never shown (RFC 6266, RFC 8187).
-            parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"
-        return await self._sign("get_object", bucket, parameters, headers={}, expires_s=self._download_expires_s)
-
-    async def _sign(
-        self, operation: str, bucket: str, parameters: dict[str, Any], *, headers: dict[str, str], expires_s: int
-    ) -> PresignedRequest:
-        method = {"put_object": "PUT", "get_object": "GET"}[operation]
-        with translated("sign an address"):
-            url = await self._client.generate_presigned_url(
-                operation, Params={"Bucket": bucket, **parameters}, ExpiresIn=expires_s, HttpMethod=method
-            )
-        return PresignedRequest(method=method, url=url, headers=headers, expires_at=signed_until(self._client, expires_s))
-
-
-def signed_until(client: Any, expires_s: int) -> datetime:
-    """When what this client signs now ends: with its credentials at the latest. Raises `UnavailableError` where they have
-    ended, and it is dead already."""
-    now = datetime.now(UTC)
-    expires_at = now + timedelta(seconds=expires_s)
-    credentials_end = ends_at(client._request_signer._credentials)  # noqa: SLF001 - no public way
-    if credentials_end is None:
-        return expires_at
-    if credentials_end <= now:
-        raise UnavailableError("cannot sign an address: the credentials have ended, and nobody gives new ones")
-    return min(expires_at, credentials_end)
+            query["response-content-disposition"] = f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"
+        return await signer.sign("GET", key, expires_s=self._download_expires_s, query=query)
