@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from vproc.settings import LogFormat
-from vproc.telemetry import Metrics, Stopwatch, configure_logging, mask_secrets
+from vproc.telemetry import Metrics, Stopwatch, configure_logging, logger_at_any_level, mask_secrets
 
 SIGNED = (
     "https://raw.s3.eu-west-1.amazonaws.com/videos/default/1.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAEXAMPLE%2F20261121"
@@ -139,6 +139,34 @@ def test_a_terminal_gets_lines_for_people() -> None:
     pipe = logged(None)
     structlog.get_logger("vproc.test").info("job_claimed", attempt=1)
     assert json.loads(pipe.getvalue())["attempt"] == 1
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has gone."""
+
+    tried = 0
+
+    def write(self, _: str) -> int:
+        self.tried += 1
+        raise BrokenPipeError
+
+
+def test_a_line_that_cannot_be_written_fails_nothing() -> None:
+    """The reader of the log has ended, or its disk is full: the daemon works on."""
+    gone = Gone()
+    logged(stream=gone)
+    structlog.get_logger("vproc.test").info("a")
+    closed = logged()
+    closed.close()
+    structlog.get_logger("vproc.test").info("b")
+    assert gone.tried == 1
+
+
+def test_who_changed_what_is_told_at_any_level() -> None:
+    """`VPROC_LOG_LEVEL=error` does not silence the audit of a command."""
+    out = logged(level="error")
+    logger_at_any_level("vproc.audit").info("audit", action="key.revoke")
+    assert json.loads(out.getvalue())["logger"] == "vproc.audit"
 
 
 def test_configuring_again_replaces_what_was() -> None:

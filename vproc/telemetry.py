@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import Any, TextIO
 
@@ -138,8 +138,15 @@ _PASSWORD_IN_URL = re.compile(r"(?P<head>\b(?!https?:)[a-z][a-z0-9+]*://[^:/@\s]
 _SECRET_FIELD = re.compile(r"(?:^|_)(?:password|secret|token|authorization|cookie|api_key|signature)$", re.IGNORECASE)
 
 
+# Each of the patterns takes one of these. Most lines have none, and are not searched four times.
+_BEFORE_A_SECRET = ("=", "://", "bearer ", "basic ")
+
+
 def mask_secrets(text: str) -> str:
     """The text with signatures, tokens and passwords replaced by ``***``."""
+    small = text.lower()
+    if not any(sign in small for sign in _BEFORE_A_SECRET):
+        return text
     text = _SECRET.sub(lambda match: f"{match['name']}=***", text)
     text = _BEARER.sub(lambda match: f"{match['name']} ***", text)
     for pattern in (_PASSWORD_IN_WEB_URL, _PASSWORD_IN_URL):
@@ -165,6 +172,24 @@ def _masked(render: structlog.typing.Processor) -> structlog.typing.Processor:
 
 def _text(rendered: object) -> str:
     return rendered.decode() if isinstance(rendered, bytes) else str(rendered)
+
+
+class _Lines:
+    """Writes finished lines, and knows who asked for them, which `structlog.stdlib.add_logger_name` wants. A line of our own
+    does not go through the standard library: a record, its formatter and its lock cost more than the line."""
+
+    def __init__(self, out: TextIO, name: str) -> None:
+        self.name = name
+        self._out = out
+
+    def msg(self, line: str) -> None:
+        """One write, so that lines of several threads do not mix. Where nobody reads any more, or the disk is full, the line is
+        lost and the work goes on."""
+        with suppress(OSError, ValueError):
+            self._out.write(f"{line}\n")
+            self._out.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _journal_renderer() -> structlog.typing.Processor:
@@ -215,10 +240,17 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
     for noisy in ("botocore", "aiobotocore", "werkzeug", "alembic", "urllib3", "aiosqlite", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, _masked(renderer)],
+        logger_factory=lambda name="vproc": _Lines(out, name),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
+    )
+
+
+def logger_at_any_level(name: str) -> Any:
+    """A logger that `VPROC_LOG_LEVEL` does not silence: who changed what is told in any case."""
+    return structlog.wrap_logger(
+        structlog.get_config()["logger_factory"](name), wrapper_class=structlog.make_filtering_bound_logger("debug")
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 def audit(action: str, **fields: object) -> None:
     """Write it, on standard error with what else is logged. Who ran the command is the system's user."""
-    import logging  # noqa: PLC0415 - imported when a command runs
-    import os  # noqa: PLC0415 - likewise
+    import os  # noqa: PLC0415 - imported when a command runs
 
-    import structlog  # noqa: PLC0415 - likewise
+    from vproc.telemetry import logger_at_any_level  # noqa: PLC0415 - likewise
 
-    logging.getLogger("vproc.audit").setLevel(logging.INFO)
-    log = structlog.stdlib.get_logger("vproc.audit")
+    log = logger_at_any_level("vproc.audit")
     log.info("audit", action=action, result="done", by="command", system_uid=os.getuid(), **fields)
