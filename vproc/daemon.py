@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ from vproc.workers.webhooks import Webhooks
 
 CHECK_WITHIN_S = 10.0
 END_WITHIN_S = 60.0
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a thread keeps the interpreter while another wants it. The catalog's driver gives it up and takes it back several
+times in a statement, and at Python's 5 ms each time waits for the event loop's whole turn: docs/why/performance.md."""
 Value = TypeVar("Value")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -86,6 +90,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     Raises `ConfigError` or `DependencyError` before it is ready. The first signal drains, a second hands everything back
     at once.
     """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     profiles = await anyio.to_thread.run_sync(read_profiles, settings.profiles_file)
     if settings.profile not in profiles:
         raise ConfigError(f"VPROC_PROFILE: takes one of {', '.join(profiles)} (got {settings.profile!r})")
