@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,7 +53,9 @@ def init(*, name: str, region: str | None, dry_run: bool, as_json: bool, **optio
     async def story(provisioner: Provisioner, wanted: Deployment) -> tuple[list[Call], dict[str, str]]:
         from vproc.core.provisioning import lacking  # noqa: PLC0415 - imported when a command runs
 
-        calls = lacking(wanted, await provisioner.found(wanted))
+        found = await provisioner.found(wanted)
+        # What is not given now stays as it was given before.
+        calls = lacking(_as_chosen(wanted, found, but={key for key, value in options.items() if value}), found)
         for call in calls:
             _tell(call, as_json=as_json)
             if not dry_run:
@@ -190,12 +192,12 @@ def _run(story: Story, name: str, region: str | None, **options: Any) -> Any:
     return anyio.run(run)
 
 
-def _as_chosen(wanted: Deployment, found: Found) -> Deployment:
+def _as_chosen(wanted: Deployment, found: Found, *, but: Collection[str] = ()) -> Deployment:
     from dataclasses import replace  # noqa: PLC0415 - imported when a command runs
 
     from vproc.core.provisioning import chosen  # noqa: PLC0415 - likewise
 
-    return replace(wanted, **chosen(found))
+    return replace(wanted, **{key: value for key, value in chosen(found).items() if key not in but})
 
 
 def _ask(name: str, *, yes: bool) -> None:
@@ -244,6 +246,7 @@ def _status_lines(shown: dict[str, Any]) -> list[str]:
     elif proof is not None:
         letters = "; `vproc dlq list` tells why files failed" if waiting.get("dead letters") else ""
         lines.append(
-            f"NOT proved: nothing came out within {proof['took_s']} s: does a daemon run with these settings, and may its role do it?{letters}"
+            f"NOT proved: nothing came out within {proof['took_s']} s: does a daemon run with these settings, "
+            f"and may its role do it?{letters}"
         )
     return lines

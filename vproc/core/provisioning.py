@@ -7,7 +7,7 @@ goes back as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,10 +67,11 @@ class FoundBucket:
 
 @dataclass(frozen=True, slots=True)
 class FoundQueue:
-    """A queue that stands, with all its attributes."""
+    """A queue that stands, with all its attributes. ``untold``: those that this service takes and never tells again."""
 
     url: str
     attributes: Mapping[str, str]
+    untold: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,11 @@ def _queue_calls(
         policy = {} if statement is None else {"Policy": json.dumps(_with_statement(None, statement))}
         yield Call(resource, "make it", "sqs", "create_queue", {"QueueName": name, "Attributes": {**attributes, **policy}})
         return
-    changed = {key: value for key, value in attributes.items() if not _same_attribute(key, value, found.attributes.get(key))}
+    changed = {
+        key: value
+        for key, value in attributes.items()
+        if not _same_attribute(key, value, found.attributes.get(key)) and (key in found.attributes or key not in found.untold)
+    }
     if statement is not None:
         policy_now = found.attributes.get("Policy")
         now = json.loads(policy_now) if policy_now else None

@@ -105,7 +105,8 @@ def _buckets(wanted: Deployment) -> Document:
     cors = cors_rule(wanted)
     rule = {
         "id": cors["ID"], "allowed_origins": "${var.origins}", "allowed_methods": cors["AllowedMethods"],
-        "allowed_headers": cors["AllowedHeaders"], "expose_headers": cors["ExposeHeaders"], "max_age_seconds": cors["MaxAgeSeconds"],
+        "allowed_headers": cors["AllowedHeaders"], "expose_headers": cors["ExposeHeaders"],
+        "max_age_seconds": cors["MaxAgeSeconds"],
     }  # fmt: skip
     lifecycles = {"raw": raw_lifecycle(wanted), "processed": processed_lifecycle()}
     block = {"block_public_acls": True, "ignore_public_acls": True, "block_public_policy": True, "restrict_public_buckets": True}
