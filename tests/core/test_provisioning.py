@@ -98,6 +98,11 @@ def _made_of_bucket(operation: str, given: dict[str, Any]) -> dict[str, Any]:
             return {"encrypted": bool(given["ServerSideEncryptionConfiguration"]["Rules"])}
         case "put_bucket_versioning":
             return {"versioning": given["VersioningConfiguration"]["Status"]}
+    return _made_of_lists(operation, given)
+
+
+def _made_of_lists(operation: str, given: dict[str, Any]) -> dict[str, Any]:
+    match operation:
         case "put_bucket_policy" | "delete_bucket_policy":
             return {"policy": json.loads(given["Policy"]) if given else None}
         case "put_bucket_cors" | "delete_bucket_cors":

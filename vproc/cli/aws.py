@@ -203,10 +203,15 @@ def _as_chosen(wanted: Deployment, found: Found, *, but: Collection[str] = ()) -
 def _ask(name: str, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not can_be_asked():
         raise click.UsageError("destroy deletes for ever: give --yes where nobody can be asked")
     if click.prompt("Type the name to delete it all", err=True) != name:
         fail("that is another name: nothing was deleted", code=FAILED)
+
+
+def can_be_asked() -> bool:
+    """Whether somebody sits before standard input."""
+    return sys.stdin.isatty()
 
 
 def _settings(wanted: Deployment, found: Found) -> dict[str, str]:
