@@ -64,13 +64,14 @@ class Proof:
 
 
 class Provisioner:
-    """Speaks for one account and region."""
+    """Speaks for one account and region. ``tls``: whether the store is reached by TLS."""
 
     def __init__(self, clients: dict[str, Any], *, region: str, account: str, partition: str) -> None:
         self._clients = clients
         self.region = region
         self.account = account
         self.partition = partition
+        self.tls = str(clients["s3"].meta.endpoint_url).startswith("https:")
 
     async def found(self, wanted: Deployment) -> Found:
         """What stands. Raises `UnavailableError` where it cannot be seen."""

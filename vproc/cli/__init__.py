@@ -9,7 +9,6 @@ import click
 
 from vproc import __version__
 from vproc.cli.admin import config, healthcheck, migrate, profiles, version
-from vproc.cli.aws import aws
 from vproc.cli.demo import demo
 from vproc.cli.dev import dev
 from vproc.cli.dlq import dlq
@@ -17,6 +16,7 @@ from vproc.cli.doctor import doctor
 from vproc.cli.files import cancel, delete, download, list_files, retry, status, submit, watch
 from vproc.cli.group import CommandGroup
 from vproc.cli.keys import keys
+from vproc.cli.provisioning import aws
 from vproc.cli.reconcile import reconcile
 from vproc.cli.serve import serve
 from vproc.cli.webhooks import webhooks

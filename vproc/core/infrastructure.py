@@ -37,7 +37,8 @@ _SHORTEST_RAW_DAYS = 2
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One installation, by its name. ``origins``: the pages that may upload and play."""
+    """One installation, by its name. ``origins``: the pages that may upload and play. ``tls``: whether the store is reached
+    by TLS, as S3 is; requests without it are refused then."""
 
     name: str
     region: str
@@ -46,6 +47,7 @@ class Deployment:
     origins: Sequence[str] = ("*",)
     raw_days: int = RAW_DAYS
     alarm_topic: str | None = None
+    tls: bool = True
 
     @property
     def raw_bucket(self) -> str:

@@ -170,7 +170,7 @@ def _bucket_calls(wanted: Deployment, bucket: str, found: FoundBucket, lifecycle
         yield call("encrypt", "put_bucket_encryption", ServerSideEncryptionConfiguration=ENCRYPTION)
     if versioned and found.versioning != "Enabled":
         yield call("keep versions", "put_bucket_versioning", VersioningConfiguration={"Status": "Enabled"})
-    if (policy := _with_statement(found.policy, tls_only(wanted, bucket))) != found.policy:
+    if wanted.tls and (policy := _with_statement(found.policy, tls_only(wanted, bucket))) != found.policy:
         yield call("refuse requests without TLS", "put_bucket_policy", Policy=json.dumps(policy))
     if not _has(found.cors, cors_rule(wanted), "ID"):
         rules = with_entry(found.cors, cors_rule(wanted), "ID")

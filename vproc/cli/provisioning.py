@@ -31,7 +31,12 @@ def aws() -> None:
 
 
 name_option = click.option("--name", required=True, metavar="NAME", help="Begins every name; buckets' names are the world's.")
-region_option = click.option("--region", metavar="REGION", help="Where.  [default: AWS_REGION]")
+region_option = click.option(
+    "--region",
+    envvar=["AWS_REGION", "AWS_DEFAULT_REGION"],
+    metavar="REGION",
+    help="Where.  [default: AWS_REGION, or the profile's]",
+)
 
 
 @aws.command()
@@ -185,7 +190,12 @@ def _run(story: Story, name: str, region: str | None, **options: Any) -> Any:
     async def run() -> Any:
         async with open_provisioner(region) as provisioner:
             wanted = Deployment(
-                name, region=provisioner.region, account=provisioner.account, partition=provisioner.partition, **chosen
+                name,
+                region=provisioner.region,
+                account=provisioner.account,
+                partition=provisioner.partition,
+                tls=provisioner.tls,
+                **chosen,
             )
             return await story(provisioner, wanted)
 
