@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.source import ROOT
 from vproc.core.infrastructure import OWN, Deployment, Document, alarms, check_deployment, policies, queue_attributes
 from vproc.core.provisioning import (
     OWNER_TAG,
@@ -318,3 +321,56 @@ def test_all_faults_are_told_at_once() -> None:
         check_deployment(replace(WANTED, raw_days=1, origins=("https://x/path",)))
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["--raw-days", "--origin"]
     check_deployment(replace(WANTED, origins=("https://www.example.org", "http://127.0.0.1:8080", "*")))
+
+
+# --- rights are what the code calls ----------------------------------------------------------------------------------------
+
+_BY_OPERATION = {
+    "head_bucket": {"s3:ListBucket"},
+    "list_objects_v2": {"s3:ListBucket"},
+    "list_multipart_uploads": {"s3:ListBucketMultipartUploads"},
+    "head_object": {"s3:GetObject", "s3:GetObjectVersion"},
+    "get_object": {"s3:GetObject", "s3:GetObjectVersion"},
+    "put_object": {"s3:PutObject"},
+    "create_multipart_upload": {"s3:PutObject"},
+    "upload_part": {"s3:PutObject"},
+    "complete_multipart_upload": {"s3:PutObject"},
+    "abort_multipart_upload": {"s3:AbortMultipartUpload"},
+    "list_parts": {"s3:ListMultipartUploadParts"},
+    "delete_object": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "delete_objects": {"s3:DeleteObject"},
+    "receive_message": {"sqs:ReceiveMessage"},
+    "send_message": {"sqs:SendMessage"},
+    "delete_message": {"sqs:DeleteMessage"},
+    "change_message_visibility": {"sqs:ChangeMessageVisibility"},
+    "get_queue_attributes": {"sqs:GetQueueAttributes"},
+    "get_queue_url": {"sqs:GetQueueUrl"},
+}
+_OF_THE_OPERATOR = {"provision.py", "dead_letters.py"}
+"""Called by commands with the operator's own credentials, never by the daemon."""
+
+
+def test_the_daemon_may_do_what_its_code_calls_and_nothing_else() -> None:
+    session = boto3.session.Session(region_name=WANTED.region, aws_access_key_id="a", aws_secret_access_key="b")
+    operations = {name for service in ("s3", "sqs") for name in session.client(service).meta.method_to_api_mapping}
+    called = {
+        word
+        for path in (ROOT / "vproc/aws").glob("*.py")
+        if path.name not in _OF_THE_OPERATOR
+        for node in ast.walk(ast.parse(path.read_text()))
+        for word in _words(node)
+        if word in operations
+    }
+    assert called <= set(_BY_OPERATION), "a call of which this table knows no right"
+    needed = {action for operation in called for action in _BY_OPERATION[operation]}
+    granted = {action for statement in policies(WANTED)["daemon"]["Statement"] for action in statement["Action"]}
+    assert granted - {"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"} == needed
+    for role in ("api", "worker"):
+        assert {action for statement in policies(WANTED)[role]["Statement"] for action in statement["Action"]} <= needed
+
+
+def _words(node: ast.AST) -> list[str]:
+    """Methods that are named, and names of operations that stand as text (paginators)."""
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
