@@ -35,6 +35,7 @@ PROMISED = {
     "reconcile": ["--dry-run", "--json"],
     "keys": ["create", "list", "revoke"],
     "webhooks": ["list", "redeliver", "test"],
+    "aws": ["init", "status", "destroy", "template"],
     "migrate": [],
     "config": ["--json"],
     "profiles": ["--json"],
