@@ -245,8 +245,8 @@ def test_the_readme_starts_with_the_two_commands() -> None:
 
 
 def test_the_package_holds_no_foreign_files() -> None:
-    """What a wheel would carry is Python, SQL-free migrations, the page, the profiles, the video of `vproc aws status`, and a type
-    marker: no leftovers. The copies of Swagger UI and of hls.js have licences beside them, and what is copied keeps its name (``.mjs``)."""
+    """What a wheel would carry is Python, SQL-free migrations, the page, the profiles, a video of a second, and a type marker:
+    no leftovers. The copies of Swagger UI and of hls.js have licences beside them, and what is copied keeps its name."""
     copied = {PACKAGE / "web" / name for name in ("swagger", "hls")}
     kinds = {file.suffix or file.name for file in committed() if PACKAGE in file.parents and file.parent not in copied}
     assert kinds <= {".py", ".typed", ".toml", ".html", ".css", ".js", ".svg", ".mako", ".ini", ".mp4"}

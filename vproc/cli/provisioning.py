@@ -83,7 +83,7 @@ def init(*, name: str, region: str | None, dry_run: bool, as_json: bool, **optio
 @aws.command()
 @name_option
 @region_option
-@click.option("--upload/--no-upload", default=True, show_default=True, help="Send a video of a second through the whole path.")
+@click.option("--no-upload", "upload", flag_value=False, default=True, help="Only look, and send nothing.")
 @click.option(
     "--within", "within_s", default=_PROOF_WITHIN_S, show_default=True, type=click.FloatRange(min=1), help="Seconds it may take."
 )
