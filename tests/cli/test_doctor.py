@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,15 @@ def around(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     for bucket in ("raw", "processed"):
         s3.create_bucket(Bucket=f"{name}-{bucket}")
         monkeypatch.setenv(f"VPROC_{bucket.upper()}_BUCKET", f"{name}-{bucket}")
-    dlq_url = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    dlq_url = sqs.create_queue(QueueName=f"{name}-dead", Attributes={"MessageRetentionPeriod": "1209600"})["QueueUrl"]
     monkeypatch.setenv("VPROC_QUEUE_URL", sqs.create_queue(QueueName=name)["QueueUrl"])
+    told = {"QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{name}", "Events": ["s3:ObjectCreated:*"]}
+    s3.put_bucket_notification_configuration(Bucket=f"{name}-raw", NotificationConfiguration={"QueueConfigurations": [told]})
+    rule = {
+        "ID": "vproc", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 21},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }  # fmt: skip
+    s3.put_bucket_lifecycle_configuration(Bucket=f"{name}-raw", LifecycleConfiguration={"Rules": [rule]})
     monkeypatch.setenv("VPROC_DLQ_URL", dlq_url)
     monkeypatch.setenv("VPROC_SCRATCH_DIR", str(tmp_path))
     monkeypatch.setenv("VPROC_SANDBOX", "off")
@@ -83,10 +91,12 @@ def test_where_all_is_right_every_check_says_so_and_the_exit_code_is_0(around: p
     lines = ran.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.split()[1] != "ffmpeg"] == [
         *("settings", "scratch", "sandbox", "tone_mapping", "profiles", "database", "raw_bucket", "processed_bucket", "queue"),
+        *("notification", "retention", "lifecycle"),
     ]  # fmt: skip
     assert {line.split()[0] for line in lines} <= {"ok", "warning"}
     assert any("package: " in line and "; beside it " in line for line in lines)
-    assert any(line.endswith("0 in main, 0 in dlq") for line in lines)
+    # one: S3 sends a test message where a notification is set
+    assert any(line.endswith("1 in main, 0 in dlq") for line in lines)
 
 
 def test_nothing_is_made_by_looking(quick: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -275,3 +285,27 @@ async def test_an_issuer_that_gives_none_fails_with_what_is_wrong(around: pytest
 )
 async def test_an_issuer_that_is_not_named_is_not_asked(around: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
     assert await issuer_finding(around, **settings) is None
+
+
+def test_uploads_that_nobody_would_hear_of_are_a_failure(quick: pytest.MonkeyPatch) -> None:
+    """A bucket without a notification, and without a lifecycle: a failure with its remedy, and a warning."""
+    s3, bucket = boto3.client("s3"), os.environ["VPROC_RAW_BUCKET"]
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    found = examined(1)
+    (told,) = found["notification"]
+    assert told["level"] == "failure"
+    assert "vproc aws init" in (told["remedy"] or "")
+    assert {one["level"] for one in found["lifecycle"]} == {"warning"}
+
+
+def test_what_the_credentials_may_not_see_is_a_warning(quick: pytest.MonkeyPatch) -> None:
+    """The daemon's own role has no right to look at notifications: that is no fault of theirs."""
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("cannot read the bucket's notifications: AccessDenied (HTTP 403)")
+
+    quick.setattr(checks, "read_wiring", refused)
+    (told,) = examined(0)["notification"]
+    assert told["level"] == "warning"
+    assert "s3:GetBucketNotification" in (told["remedy"] or "")

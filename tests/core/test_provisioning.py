@@ -346,7 +346,7 @@ _BY_OPERATION = {
     "get_queue_attributes": {"sqs:GetQueueAttributes"},
     "get_queue_url": {"sqs:GetQueueUrl"},
 }
-_OF_THE_OPERATOR = {"provision.py", "dead_letters.py"}
+_OF_THE_OPERATOR = {"provision.py", "dead_letters.py", "wiring.py"}
 """Called by commands with the operator's own credentials, never by the daemon."""
 
 

@@ -18,10 +18,12 @@ from prometheus_client import CollectorRegistry
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
+from vproc.aws.wiring import read_wiring
 from vproc.core.capabilities import lacks
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
+from vproc.core.wiring import judge
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
 from vproc.oidc.issuer import open_issuer
@@ -261,7 +263,24 @@ async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) 
             if name not in unknown:
                 tell(await _tried(name, partial(_bucket, f"VPROC_{name.upper()}", bucket, clients), _REACH))
         if "queue_url" not in unknown:
-            tell(await _tried("queue", partial(_queue, settings, clients), _REACH))
+            queue = await _tried("queue", partial(_queue, settings, clients), _REACH)
+            tell(queue)
+            if queue.level is Level.OK and "raw_bucket" not in unknown and Role.WORKER in settings.roles:
+                await _examine_wiring(settings, clients, tell)
+
+
+async def _examine_wiring(settings: Settings, clients: AwsClients, tell: Tell) -> None:
+    """Whether uploads reach the queue, and nothing is thrown away too soon. The daemon's own role may not see all of it."""
+    try:
+        dlq_url = await resolve_dlq_url(clients.sqs, settings.queue_url, settings.dlq_url)
+        wiring = await read_wiring(clients, raw_bucket=settings.raw_bucket, queue_url=settings.queue_url, dlq_url=dlq_url)
+    except (ConfigError, DependencyError, UnavailableError) as error:
+        remedy = "run it as somebody with s3:GetBucketNotification and s3:GetLifecycleConfiguration"
+        tell(Finding("notification", Level.WARNING, _words(error), remedy))
+        return
+    for verdict in judge(wiring):
+        bad = Level.FAILURE if verdict.serious else Level.WARNING
+        tell(Finding(verdict.check, bad if verdict.remedy else Level.OK, verdict.detail, verdict.remedy))
 
 
 async def _bucket(variable: str, bucket: str, clients: AwsClients) -> str:
