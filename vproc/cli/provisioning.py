@@ -24,9 +24,10 @@ Story = Callable[["Provisioner", "Deployment"], Awaitable[Any]]
 
 @click.group()
 def aws() -> None:
-    """What vproc needs of AWS: two buckets, a queue, dead letters, notification, policies, alarms.
+    """What vproc needs of AWS: make, show, destroy.
 
-    The credentials are the environment's. NAME begins every name: NAME-raw, NAME-processed, NAME, NAME-dead-letters.
+    Two buckets, a queue, dead letters, the notification, policies, alarms. The credentials are the environment's.
+    NAME begins every name: NAME-raw, NAME-processed, NAME, NAME-dead-letters.
     """
 
 
