@@ -41,6 +41,7 @@ PROMISED = {
     "profiles": ["--json"],
     "healthcheck": ["--api"],
     "doctor": ["--json"],
+    "completion": ["SHELL"],
     "version": ["--json"],
 }
 

@@ -9,6 +9,7 @@ import click
 
 from vproc import __version__
 from vproc.cli.admin import config, healthcheck, migrate, profiles, version
+from vproc.cli.completion import completion
 from vproc.cli.demo import demo
 from vproc.cli.dev import dev
 from vproc.cli.dlq import dlq
@@ -25,7 +26,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = (
     serve, dev, demo, submit, status, list_files, watch, cancel, retry, delete, download, dlq, migrate,
-    reconcile, keys, webhooks, aws, config, doctor, profiles, healthcheck, version,
+    reconcile, keys, webhooks, aws, config, doctor, profiles, healthcheck, completion, version,
 )  # fmt: skip
 
 

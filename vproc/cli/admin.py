@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vproc import __version__
+from vproc.cli.completion import complete_profiles
 from vproc.cli.group import fail
 from vproc.cli.options import json_option, print_json
 
@@ -110,7 +111,13 @@ def masked(url: str) -> str:
     metavar="VIDEO",
     help="Show what --profile would make of a video, and by which commands. Nothing is encoded.",
 )
-@click.option("--profile", "name", metavar="P", help="The profile to plan with.  [default: VPROC_PROFILE, or abr]")
+@click.option(
+    "--profile",
+    "name",
+    metavar="P",
+    shell_complete=complete_profiles,
+    help="The profile to plan with.  [default: VPROC_PROFILE, or abr]",
+)
 @json_option
 def profiles(file: Path | None, video: Path | None, name: str | None, as_json: bool) -> None:
     """List the encoding profiles, the built-in ones and yours."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import click
 
+from vproc.cli.completion import complete_files, complete_ids, complete_profiles
 from vproc.cli.group import FAILED
 from vproc.cli.options import api_options, call_api, file_ids_argument, json_option, print_json
 
@@ -20,8 +21,13 @@ _STATUSES = ("pending", "uploaded", "processing", "completed", "failed", "cancel
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--profile", metavar="P", help="The encoding profile; see `vproc profiles`.  [default: the daemon's]")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_files)
+@click.option(
+    "--profile",
+    metavar="P",
+    shell_complete=complete_profiles,
+    help="The encoding profile; see `vproc profiles`.  [default: the daemon's]",
+)
 @click.option("--wait", is_flag=True, help="Follow the files to their end; exit 1 where one is not completed.")
 @click.option("--name", metavar="NAME", help="What standard input (-) is uploaded as, with its suffix: clip.mp4.")
 @click.option(
@@ -88,7 +94,7 @@ def list_files(
 
 
 @click.command()
-@click.argument("ids", metavar="[ID...]", nargs=-1, type=click.UUID)
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=click.UUID, shell_complete=complete_ids)
 @json_option
 @api_options
 def watch(ids: tuple[UUID, ...], as_json: bool, api: str, api_key: str | None) -> None:

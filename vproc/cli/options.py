@@ -9,6 +9,8 @@ from uuid import UUID
 
 import click
 
+from vproc.cli.completion import complete_ids
+
 if TYPE_CHECKING:
     from vproc.client import ApiClient
 
@@ -31,7 +33,7 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="JSON for programs, one document a line.")(command)
 
 
-file_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+file_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID, shell_complete=complete_ids)
 """The files that a command is about."""
 
 
