@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
+import anyio
+import anyio.lowlevel
 import pytest
 
-from vproc.vitals import Vitals
+from vproc.vitals import Vitals, watch_lag
 
 
 class Clock:
@@ -71,3 +75,29 @@ def test_a_part_that_is_gone_is_not_missed(clock: Clock) -> None:
         job()
     clock.now += 2
     assert vitals.overdue() == ()
+
+
+async def test_lag_is_how_late_a_wait_ends() -> None:
+    """A call that holds the event loop shows itself; a loop that is free does not."""
+    seen: list[float] = []
+    looked = anyio.Event()
+
+    def observe(lag_s: float) -> None:
+        seen.append(lag_s)
+        if len(seen) == 3:
+            looked.set()
+
+    def hold_the_loop() -> None:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: watch_lag(observe, every_s=0.01))
+        await anyio.lowlevel.checkpoint()
+        hold_the_loop()
+        with anyio.fail_after(10):
+            await looked.wait()
+        tasks.cancel_scope.cancel()
+    assert seen[0] >= 0.25
+    assert min(seen) < 0.25

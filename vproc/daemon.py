@@ -41,7 +41,7 @@ from vproc.settings import AuthMode, Role, SandboxMode, Settings, read_profiles
 from vproc.supervisor import Notifier, Supervisor
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
-from vproc.vitals import Vitals
+from vproc.vitals import Vitals, watch_lag
 from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
 from vproc.workers.host import HostWatch
@@ -117,6 +117,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
                 services.start_soon(_listen, signals, drain)
                 services.start_soon(supervisor.run)
                 services.start_soon(host.run)
+                services.start_soon(watch_lag, metrics.loop_lag.observe)
                 if worker is not None:
                     services.start_soon(worker.janitor.run)
                 services.start_soon((await _open_webhooks(settings, outside)).run)

@@ -21,6 +21,7 @@ from vproc.usage import current_usage
 _JOB_BUCKETS = (1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200, 21600)
 _STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600, 7200)
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SPEED_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -87,6 +88,10 @@ class Metrics:
         self._add_others(registry)
 
     def _add_others(self, registry: CollectorRegistry) -> None:
+        self.loop_lag = Histogram(
+            "vproc_event_loop_lag_seconds", "How late the event loop takes up what is due.", buckets=_LAG_BUCKETS,
+            registry=registry,
+        )  # fmt: skip
         self.host_notices = Counter(
             "vproc_host_notices", "Announcements of this host's own end, or of its likelihood.", ["kind"], registry=registry
         )

@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+import anyio
+
+LAG_EVERY_S = 1.0
+
 
 class Pulse:
     """Of one part. It is expected from `due` to `rest`; before and after, nobody waits for it."""
@@ -52,3 +56,12 @@ class Vitals:
     def overdue(self) -> tuple[str, ...]:
         """The names of the parts that stand still, in order; none while all is well."""
         return tuple(sorted(Counter(name for name, pulse in self._pulses if pulse.overdue_s > 0)))
+
+
+async def watch_lag(observe: Callable[[float], object], *, every_s: float = LAG_EVERY_S) -> None:
+    """Tell ``observe`` how many seconds late a wait ended, again and again until cancelled: what a handler waits for its turn
+    on the event loop."""
+    while True:
+        due_at = anyio.current_time() + every_s
+        await anyio.sleep(every_s)
+        observe(max(0.0, anyio.current_time() - due_at))

@@ -105,8 +105,8 @@ class Parts:
             vitals=self.vitals,
         )
 
-    def gauge(self, name: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name)
+    def gauge(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await self.jobs.changes.until(condition)
@@ -152,6 +152,18 @@ async def test_slots_are_never_exceeded_and_all_work_is_done() -> None:
     assert all(1 <= asked <= 3 - running for asked, running in parts.queue.polls)
     assert parts.gauge("vproc_jobs_in_progress") == 0
     assert parts.metrics.registry.get_sample_value("vproc_queue_oldest_age_seconds", {"queue": "main"}) is not None
+
+
+async def test_the_age_of_what_waits_ends_with_the_waiting() -> None:
+    """A receive that finds nothing sets the gauge to 0: an alert on it must end."""
+    parts = Parts(slots=1)
+    parts.metrics.queue_oldest_age.labels("main").set(600)
+    parts.queue.longest_wait_s = 0.0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(parts.run)
+        await parts.queue.called("receive", 2)  # The first is answered then.
+        parts.consumer.drain(at_once=True)
+    assert parts.gauge("vproc_queue_oldest_age_seconds", queue="main") == 0
 
 
 async def test_without_a_free_slot_nothing_is_polled() -> None:

@@ -107,6 +107,8 @@ class Consumer:
                 await self._pause(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 continue
             failures, self._last_error = 0, None
+            if not messages:
+                self._metrics.queue_oldest_age.labels("main").set(0)  # Nothing came in a whole wait: nothing waits.
             if self._draining.is_set():
                 await self._give_back(messages)
                 return
