@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from vproc.core.webhook_delivery import DeliveryOutcome
 from vproc.settings import LogFormat
 from vproc.usage import current_usage
 
@@ -23,6 +24,14 @@ _STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 18
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SPEED_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
+
+MESSAGE_OUTCOMES = (
+    *("completed", "rejected", "retried", "dead", "cancelled", "drained", "lost"),
+    *("returned", "duplicate", "busy", "missing", "late_upload", "invalid", "test_event", "ignored"),
+)
+"""What can become of an object that a message named: the label of ``vproc_messages_total``."""
+_HEARTBEAT_OUTCOMES = ("ok", "lost", "error")
+_S3_OPERATIONS = ("get", "put", "head", "list", "delete")
 
 
 class Metrics:
@@ -86,6 +95,7 @@ class Metrics:
         )
         self.build_info = Gauge("vproc_build_info", "Versions; always 1.", ["version", "ffmpeg"], registry=registry)
         self._add_others(registry)
+        self._begin_at_zero()
 
     def _add_others(self, registry: CollectorRegistry) -> None:
         self.loop_lag = Histogram(
@@ -102,6 +112,18 @@ class Metrics:
             "vproc_webhook_duration_seconds", "Time of an attempt to deliver a webhook.", buckets=_STAGE_BUCKETS[:10],
             registry=registry,
         )  # fmt: skip
+
+    def _begin_at_zero(self) -> None:
+        """A counter that first appears at 1 has not increased, as Prometheus reckons: the first dead letter would be no alarm."""
+        for outcome in MESSAGE_OUTCOMES:
+            self.messages.labels(outcome)
+        for outcome in _HEARTBEAT_OUTCOMES:
+            self.heartbeats.labels(outcome)
+        for outcome in DeliveryOutcome:
+            self.webhook_deliveries.labels(outcome.value)
+        for operation in _S3_OPERATIONS:
+            for outcome in ("ok", "error"):
+                self.s3_requests.labels(operation, outcome)
 
     @contextmanager
     def s3_request(self, operation: str) -> Iterator[None]:
