@@ -26,7 +26,7 @@ SETUP_TEST := @scripts/setup test
 QUICK := tests/core tests/golden tests/workers tests/api tests/house $(wildcard tests/test_*.py)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: help demo dev test lint types unit chaos bench format lock setup clean
+.PHONY: help demo dev test lint types unit chaos boots bench format lock setup clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ unit: ## the quick tests: nothing outside this process but ffmpeg
 chaos: ## the tests of faults, at length: every fault at every request, and whatever the API can be asked
 	$(SETUP_TEST)
 	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults tests/e2e/test_described.py $(ARGS)
+
+boots: ## the image in a container engine and the service in a systemd of its own: as root, minutes
+	$(SETUP_TEST)
+	@scripts/setup boots
+	VPROC_TEST_BOOTS=1 $(BIN)/pytest -q --timeout 1800 tests/boots $(ARGS)
 
 bench: ## measurements: see bench/
 	$(SETUP_TEST)

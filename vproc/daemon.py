@@ -31,6 +31,7 @@ from vproc.aws.host import open_host
 from vproc.aws.presign import S3Presigner
 from vproc.core.host_notice import HostNotice
 from vproc.core.media import MediaLimits
+from vproc.core.origins import reached_at
 from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
 from vproc.door import Door, open_door
@@ -108,7 +109,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
                 door = await stack.enter_async_context(open_door(settings, outside.catalog))
                 app = _make_app(settings, outside, worker, draining, profiles, door, vitals=vitals)
                 port = await stack.enter_async_context(serve_app(app, host=settings.host, port=settings.port))
-                api_url = f"http://{_for_url(settings.host)}:{port}"
+                api_url = f"http://{reached_at(settings.host)}:{port}"
             drain = _Drain(draining, worker.consumer if worker else None, settings.drain_timeout_s)
             host = await stack.enter_async_context(_open_watch(drain, metrics))
             notifier = Notifier.of(os.environ, pid=os.getpid())
@@ -326,7 +327,3 @@ def _sandbox_state(worker: _Worker | None) -> dict[str, bool | str]:
         return {}
     layers = {layer.value: layer in worker.sandbox.confinement.layers for layer in Layer}
     return {"level": worker.sandbox.level, **layers}
-
-
-def _for_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

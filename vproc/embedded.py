@@ -19,6 +19,7 @@ import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
+from vproc.core.origins import reached_at
 from vproc.embedded_pool import EmbeddedPool, make_pool
 from vproc.embedded_store import complete_store
 from vproc.errors import ConfigError
@@ -92,8 +93,8 @@ async def embedded_aws(*, host: str = "127.0.0.1", port: int = 0, accounts: bool
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "embedded")
     server = await anyio.to_thread.run_sync(_start, host, port)
     try:
-        bound_host, bound_port = server.get_host_and_port()
-        yield await _provision(f"http://{bound_host}:{bound_port}", accounts=accounts)
+        _, bound_port = server.get_host_and_port()
+        yield await _provision(f"http://{reached_at(host)}:{bound_port}", accounts=accounts)
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(server.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,22 @@ def test_the_embedded_store_answers_while_the_daemon_runs(looked: Looked, monkey
     assert looked.store_answers == 200
     with pytest.raises(OSError, match="refused"):
         urlopen(looked.environment["AWS_ENDPOINT_URL"])
+
+
+def test_dev_beyond_this_machine_has_its_store_at_the_next_port(looked: Looked, tmp_path: Path) -> None:
+    """As in a container: both ports can be published, and the addresses are those that the machine itself reaches."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ("--data", tmp_path, "--host", "0.0.0.0", "--port", port)
+    refused = dev(*words)
+    assert refused.exit_code == 78
+    assert "VPROC_AUTH has no default beyond loopback" in refused.stderr
+    result = dev(*words, VPROC_DEV_AUTH="none")
+    assert result.exit_code == 3, result.output
+    said = json.loads(result.stdout)
+    assert said["s3"] == f"http://127.0.0.1:{port + 1}"
+    assert said["queue_url"].startswith(f"http://127.0.0.1:{port + 1}/")
+    assert looked.settings.auth == "none"
+    result = dev(*words, VPROC_DEV_AUTH="none", VPROC_AUTH="api-key")
+    assert looked.settings.auth == "api-key"

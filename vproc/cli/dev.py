@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vproc.settings import Settings
 
 _TEMPORARY = "vproc-dev-"
+_LAST_PORT = 65535
 
 
 @click.command()
@@ -36,7 +37,7 @@ _TEMPORARY = "vproc-dev-"
 @click.option(
     "--auth",
     type=click.Choice(["none", "api-key", "jwt", "cognito"]),
-    envvar="VPROC_AUTH",
+    envvar=["VPROC_AUTH", "VPROC_DEV_AUTH"],
     help="How callers prove who they are. api-key makes a first key, cognito an embedded user pool.  [default: VPROC_AUTH]",
 )
 @click.option("--host", metavar="H", help="The address that the API listens on.  [default: VPROC_HOST or 127.0.0.1]")
@@ -57,7 +58,7 @@ def dev(port: int | None, data: Path | None, host: str | None, auth: str | None)
 async def _run(directory: Path, overrides: dict[str, Any]) -> int:
     from vproc.daemon import run  # noqa: PLC0415 - heavy: imported when the command runs
     from vproc.embedded import embedded_aws  # noqa: PLC0415 - likewise
-    from vproc.settings import load_settings  # noqa: PLC0415 - likewise
+    from vproc.settings import is_loopback, load_settings  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 
     database_url = f"sqlite:///{directory / 'vproc.db'}"
@@ -68,7 +69,10 @@ async def _run(directory: Path, overrides: dict[str, Any]) -> int:
     first = load_settings(raw_bucket="not-yet-raw", processed_bucket="not-yet", queue_url="http://not.yet/", **overrides)
     configure_logging(first.log_format, first.log_level)
     _forget_aws()
-    async with embedded_aws(accounts=accounts) as aws:
+    # Where others may reach the API, their browsers must reach the store too, at a port that can be told beforehand.
+    alone = is_loopback(first.host)
+    store_port = first.port + 1 if not alone and 0 < first.port < _LAST_PORT else 0
+    async with embedded_aws(host="127.0.0.1" if alone else first.host, port=store_port, accounts=accounts) as aws:
         os.environ.update(aws.environment)
         overrides |= aws.pool.settings if aws.pool is not None else {}
         settings = load_settings(

@@ -28,3 +28,10 @@ def parse_origins(text: str) -> frozenset[str]:
         if port == _OWN_PORTS[parts.scheme]:
             raise ValueError(f"takes no port that is the scheme's own, since browsers leave it out: {origin!r}")
     return frozenset(origins)
+
+
+def reached_at(host: str) -> str:
+    """What stands in an address for a host that is listened on. Every address of the machine becomes its own, which is what a
+    published port of a container is, seen from outside and inside."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    return f"[{address}]" if ":" in address else address

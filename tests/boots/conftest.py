@@ -1,0 +1,29 @@
+"""Boots of whole systems, which take minutes and need root: `make boots` collects them, `make test` does not."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import Engine, running_engine
+
+collect_ignore_glob = [] if os.environ.get("VPROC_TEST_BOOTS") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def workshop() -> Iterator[Path]:
+    """A folder for trees and images, of tens of gigabytes if need be; not pytest's own, which keeps what it made."""
+    with tempfile.TemporaryDirectory(prefix="vproc-boots-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def engine(workshop: Path) -> Iterator[Engine]:
+    """A container engine of its own, with the image of this tree in it."""
+    with running_engine(workshop) as engine:
+        engine.build()
+        yield engine

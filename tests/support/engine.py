@@ -1,0 +1,102 @@
+"""A container engine that only the test knows: its socket, its images and its containers lie in one folder and end with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from tests.support.cluster import until
+from tests.support.source import ROOT
+from tests.support.tree import make_tree, run
+
+IMAGE = "vproc"
+BASE = re.compile(r"^FROM (debian:(\w+)-slim)", re.MULTILINE)
+BUILT_WITHIN_S = 900
+
+
+@dataclass
+class Container:
+    """A container that was started detached, on this machine's own network."""
+
+    engine: Engine
+    name: str
+
+    def told(self, template: str) -> Any:
+        """What the engine knows of it, by a template of its own."""
+        return json.loads(self.engine.docker("inspect", "--format", "{{json " + template + "}}", self.name))
+
+    def logs(self) -> str:
+        """Both outputs so far."""
+        done = subprocess.run(self.engine.command("logs", self.name), check=True, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def stop(self) -> float:
+        """As `docker stop` does it; the seconds that it took. What does not end in ten is killed."""
+        begun = monotonic()
+        self.engine.docker("stop", self.name)
+        return monotonic() - begun
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine's client."""
+
+    folder: Path
+
+    def command(self, *words: object) -> list[str]:
+        """The words of a client's command."""
+        return ["docker", "-H", f"unix://{self.folder}/docker.sock", *map(str, words)]
+
+    def docker(self, *words: object, within_s: float = 120) -> str:
+        """Run one that must succeed; what it prints."""
+        return run(*self.command(*words), within_s=within_s)
+
+    def build(self) -> None:
+        """The image, over a base of Debian's packages under the very name that the Dockerfile asks for."""
+        found = BASE.search((ROOT / "Dockerfile").read_text())
+        assert found is not None
+        base, suite = found.groups()
+        tree = make_tree(self.folder / "tree", suite)
+        with subprocess.Popen(["tar", "-C", str(tree), "-c", "."], stdout=subprocess.PIPE) as packed:
+            subprocess.run(self.command("import", "-", base), stdin=packed.stdout, check=True, capture_output=True)
+        self.docker("build", "--network=host", "--tag", IMAGE, ROOT, within_s=BUILT_WITHIN_S)
+
+    @contextmanager
+    def running(self, *words: object, options: tuple[object, ...] = (), **environment: str) -> Iterator[Container]:
+        """A container of the image on this machine's network, removed at the end."""
+        settings = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
+        name = self.docker("run", "--detach", "--network=host", *settings, *options, IMAGE, *words).strip()
+        try:
+            yield Container(self, name)
+        finally:
+            self.docker("rm", "--force", "--volumes", name)
+
+
+@contextmanager
+def running_engine(folder: Path) -> Iterator[Engine]:
+    """Start one in that folder, with no bridge and no rule of the firewall's; ended with the block."""
+    engine = Engine(folder)
+    with (folder / "dockerd.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *("dockerd", "-H", f"unix://{folder}/docker.sock", "--data-root", f"{folder}/data"),
+                *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/dockerd.pid"),
+                *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: subprocess.run(engine.command("version"), check=False, capture_output=True).returncode == 0,
+              within_s=60, what="the engine")  # fmt: skip
+        yield engine
+    finally:
+        process.terminate()
+        process.wait(60)
