@@ -59,7 +59,9 @@ def anchor(heading: str) -> str:
 
 def pages() -> list[Path]:
     """README.md and every page of docs/."""
-    return [file for file in committed() if file.suffix == ".md" and (file == ROOT / "README.md" or ROOT / "docs" in file.parents)]
+    return [
+        file for file in committed() if file.suffix == ".md" and (file == ROOT / "README.md" or ROOT / "docs" in file.parents)
+    ]
 
 
 @cache
@@ -176,7 +178,7 @@ class Shell:
         here = f"exec {sys.executable} -m vproc"
         (programs / "vproc").write_text(f'#!/usr/bin/env bash\nset -eu\ncase "$1" in\n{cases}esac\n{here} "$@"\n')
         (programs / "vproc").chmod(0o755)
-        curl = "fail-with-body\n"
+        curl = "fail\n"
         if self.api:
             curl += f"connect-to = 127.0.0.1:8080:{urlsplit(self.api).netloc}\n"
         (self.folder / ".curlrc").write_text(curl)
