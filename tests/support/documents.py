@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -17,15 +18,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+import pytest
 
 from tests.support.daemon import STOPS_WITHIN_S, environment
-from tests.support.source import ROOT, committed
+from tests.support.source import ROOT, TESTS, committed, dotted, modules
 from vproc.cli import cli
 
 SHELL = ("sh", "console")
+SETTINGS = {"VPROC_RAW_BUCKET": "acme-raw", "VPROC_PROCESSED_BUCKET": "acme-out", "VPROC_QUEUE_URL": "https://sqs.eu-west-1/1/q"}
+"""The three settings that there must be, where nothing is asked of them."""
 ENDS_WITHIN_S = 60
 _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)$")
 _HEADING = re.compile(r"^#{1,6} +(.+)$")
+_AWS = Path(sys.executable).parent / "aws"
 # What may stand before a command.
 _BEFORE = re.compile(r"[|&;(]+|then|do|exec|\w+=.*")
 
@@ -99,6 +104,33 @@ def script_of(section: str, language: str | None = None) -> str:
     return "\n".join(found)
 
 
+def runs(*sections: str, language: str | None = None) -> pytest.MarkDecorator:
+    """The test gets the commands of these sections, in this order, as ``script``, and answers for them. `claimed` reads the
+    call, so its arguments are literals."""
+    scripts = [pytest.param("\n".join(script_of(section, language) for section in sections), id=sections[0])]
+    return pytest.mark.parametrize("script", scripts)
+
+
+def runs_each(*sections: str) -> pytest.MarkDecorator:
+    """Likewise, but each section is a script of its own."""
+    return pytest.mark.parametrize("script", [pytest.param(script_of(section), id=section) for section in sections])
+
+
+@cache
+def claimed(folder: Path = TESTS / "e2e") -> frozenset[tuple[str, str]]:
+    """Section and language of every block that a test answers for, by `runs` and `runs_each`."""
+    found = set()
+    for module in modules(folder):
+        if not module.name.rpartition(".")[2].startswith("test_documentation"):
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and dotted(node.func) in ("runs", "runs_each") and node.args:
+                kinds = [keyword.value for keyword in node.keywords if keyword.arg == "language"]
+                languages = [ast.literal_eval(kind) for kind in kinds] or SHELL
+                found |= {(ast.literal_eval(section), language) for section in node.args for language in languages}
+    return frozenset(found)
+
+
 def inline() -> Iterator[tuple[str, list[str]]]:
     """Page and words of each code span that begins with ``vproc``; of ``create|revoke`` once with each."""
     for page in pages():
@@ -152,7 +184,8 @@ def _told(command: click.Command, words: list[str]) -> str | None:
     except click.exceptions.Exit:
         return None
     except click.BadParameter as error:
-        return None if "does not exist" in error.message else error.format_message()
+        # What a variable will hold is not known here.
+        return None if "does not exist" in error.message or any("$" in word for word in words) else error.format_message()
     except click.UsageError as error:
         return error.format_message()
     return None
@@ -163,27 +196,33 @@ class Shell:
     """A folder to type commands in. ``vproc`` is this tree's; a curl fails for an answer that is an error; and what is
     asked of 127.0.0.1:8080 goes to ``api``, so that no command need be changed.
 
-    What cannot run here stands in ``instead``: the words after ``vproc``, and a command that stands in for it.
+    What cannot run here has a stand-in: ``instead`` by the word after ``vproc``, ``programs`` by the program's name.
     """
 
     folder: Path
     api: str = ""
     instead: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
 
     def _environment(self) -> dict[str, str]:
-        programs = self.folder / ".venv" / "bin"
-        programs.mkdir(parents=True, exist_ok=True)
-        cases = "".join(f"  {words}) {other}; exit ;;\n" for words, other in self.instead.items())
-        here = f"exec {sys.executable} -m vproc"
-        (programs / "vproc").write_text(f'#!/usr/bin/env bash\nset -eu\ncase "$1" in\n{cases}esac\n{here} "$@"\n')
-        (programs / "vproc").chmod(0o755)
-        curl = "fail\n"
-        if self.api:
-            curl += f"connect-to = 127.0.0.1:8080:{urlsplit(self.api).netloc}\n"
-        (self.folder / ".curlrc").write_text(curl)
+        bin_ = self.folder / ".venv" / "bin"
+        bin_.mkdir(parents=True, exist_ok=True)
+        cases = "".join(f"  {word}) {other}; exit ;;\n" for word, other in self.instead.items())
+        # The AWS CLI 1 does not read AWS_ENDPOINT_URL for every service.
+        endpoint = '${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}'
+        scripts = {
+            "vproc": f'case "$1" in\n{cases}esac\nexec {sys.executable} -m vproc "$@"',
+            "aws": f'exec {_AWS} {endpoint} "$@"',
+            **self.programs,
+        }
+        for name, script in scripts.items():
+            (bin_ / name).write_text(f"#!/usr/bin/env bash\nset -eu\n{script}\n")
+            (bin_ / name).chmod(0o755)
+        port = f"connect-to = 127.0.0.1:8080:{urlsplit(self.api).netloc}\n" if self.api else ""
+        (self.folder / ".curlrc").write_text(f"fail\n{port}")
         found = environment(self.folder, **({"VPROC_API_URL": self.api} if self.api else {}))
-        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{bin_}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return found | {"PATH": path, "HOME": str(self.folder), "CURL_HOME": str(self.folder)} | self.settings
 
     def run(self, script: str, **variables: str) -> str:
