@@ -82,7 +82,7 @@ def test_the_quick_start(script: str, shell: Shell) -> None:
 def test_a_video_by_the_aws_cli(script: str, shell: Shell, daemon: Daemon) -> None:
     """The AWS CLI puts an object into the daemon's bucket, and it is processed."""
     shell.run(script, s3=daemon.ready["s3"], raw_bucket=daemon.ready["raw_bucket"])
-    daemon.caller.completed(daemon.caller.id_of("anything/holiday.mp4"))
+    assert daemon.caller.completed(daemon.caller.id_of("anything/holiday.mp4"))["owner"] == "default"
 
 
 @runs("docs/how-to/migrate-from-elastic-transcoder.md#step-by-step", "docs/how-to/upload-from-a-server.md#by-the-client")
