@@ -1,4 +1,4 @@
-"""The site that `make docs` builds: README.md, CHANGELOG.md, SECURITY.md, bench/RESULTS.md and docs/, by Sphinx with MyST and Furo.
+"""The site that `make docs` builds of the pages in docs/ and of those beside it, by Sphinx with MyST and Furo.
 
 The tree's own folder is the source, so that each link is the one that works in a checkout. The navigation is what the map,
 docs/index.md, names; a page that it does not name is a warning, and every warning ends the build.
