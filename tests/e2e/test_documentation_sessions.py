@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.caller import fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
 from tests.support.documents import Shell, runs
@@ -139,6 +140,19 @@ def test_an_upload_from_a_web_app(script: str, shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["processing_status"], told["profile"]) == ("completed", "mp4")
+
+
+def test_the_requests_of_a_mobile_app(daemon: Daemon) -> None:
+    """What the page's Swift and Kotlin send. A repeated announcement is the same file, a repeated PUT is 412 and changes nothing."""
+    video = clip("short.mp4").read_bytes()
+    body = json.dumps({"file_name": "IMG_0042.MOV", "size": len(video)}).encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+    first, again = (fetch(f"{daemon.api}/upload", "POST", body, headers) for _ in range(2))
+    assert (first.status, again.status) == (201, 201)
+    assert first.json["file_id"] == again.json["file_id"]
+    sent = [fetch(again.json["upload_url"], again.json["method"], video, again.json["headers"]).status for _ in range(2)]
+    assert sent == [200, 412]
+    assert daemon.caller.completed(first.json["file_id"])["size"] == len(video)
 
 
 # --- playing, operating ----------------------------------------------------------------------------------------------------
