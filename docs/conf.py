@@ -24,6 +24,9 @@ exclude_patterns = [path.name for path in ROOT.iterdir() if path.name not in PAG
 html_theme = "furo"
 html_title = "vproc"
 html_show_sourcelink = False
+html_show_copyright = False
+# What the pages say is shown to the letter.
+smartquotes = False
 html_copy_source = False
 # The map is two folders down; who asks for the site's address is sent there.
 templates_path = ["_templates"]

@@ -143,7 +143,7 @@ def test_an_upload_from_a_web_app(script: str, shell: Shell) -> None:
 
 
 def test_the_requests_of_a_mobile_app(daemon: Daemon) -> None:
-    """What the page's Swift and Kotlin send. A repeated announcement is the same file, a repeated PUT is 412 and changes nothing."""
+    """What the page's Swift and Kotlin send: a repeated announcement is the same file, a repeated PUT is 412."""
     video = clip("short.mp4").read_bytes()
     body = json.dumps({"file_name": "IMG_0042.MOV", "size": len(video)}).encode()
     headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
