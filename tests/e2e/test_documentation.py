@@ -29,10 +29,12 @@ from tests.support.documents import (
     claimed,
     fault_of,
     inline,
+    pages,
     runs,
     runs_each,
 )
 from tests.support.source import PACKAGE, ROOT
+from vproc.http import ROUTES
 
 pytestmark = pytest.mark.xdist_group("e2e-documentation")
 
@@ -96,12 +98,33 @@ def test_blocks_are_found() -> None:
         list(blocks_of("```sh\nx\n", "p.md"))
 
 
-def test_every_variable_of_a_block_is_a_setting() -> None:
-    """What a block sets is in the reference, which is compared with the code."""
+def test_every_variable_of_a_page_is_a_setting() -> None:
+    """What a page names is in the reference, which is compared with the code."""
     known = set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", (ROOT / "docs/reference/settings.md").read_text()))
-    named = {name for block in blocks() for name in re.findall(r"\bVPROC_[A-Z0-9_]+\b", block.text)}
+    named = {(page.name, name) for page in pages() for name in re.findall(r"\bVPROC_[A-Z0-9_]*[A-Z0-9]\b", page.read_text())}
+    assert len(named) > 100
+    assert [(page, name) for page, name in sorted(named) if name not in known] == []
+
+
+def test_every_route_of_a_page_is_one() -> None:
+    """Each `METHOD /path` of a page is answered by the API."""
+    routes = [(route.method, re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(route.template))) for route in ROUTES]
+    named = {
+        (page.name, *call) for page in pages() for call in re.findall(r"`(GET|POST|PUT|DELETE) (/[^`? ]*)", page.read_text())
+    }
+    assert len(named) > 50
+    known = [
+        (page, method, path) for page, method, path in named if any(method == m and re.fullmatch(r, path) for m, r in routes)
+    ]
+    assert named - set(known) == set()
+
+
+def test_every_goal_of_make_of_a_page_is_one() -> None:
+    """Each `make goal` of the prose stands in the Makefile."""
+    goals = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {(page.name, goal) for page in pages() for goal in re.findall(r"`make ([a-z]+)\b", page.read_text())}
     assert len(named) > 8
-    assert named - known == set()
+    assert [(page, goal) for page, goal in sorted(named) if goal not in goals] == []
 
 
 # --- what a block is -----------------------------------------------------------------------------------------------------
