@@ -6,22 +6,27 @@ Nothing may be wrong on it and no other host may be asked, unless a test says so
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from anyio import to_thread
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, async_playwright, expect
 
 from tests.support.browser import FLAGS, PLAYBACK, find_browser
 from tests.support.daemon import Daemon
-from tests.support.media import clip
+from tests.support.media import FFMPEG, clip
 from tests.support.source import ROOT
 
 WITHIN_MS = 60_000
 ARTEFACTS = ROOT / "tests" / "artefacts" / "page"
+IMAGES = ROOT / "docs" / "images"
 AXE = PLAYBACK / "node_modules" / "axe-core" / "axe.min.js"
 MIB = 1024**2
 
@@ -99,10 +104,21 @@ class Seen:
         count: int = await card.locator("video").evaluate(_PICTURE)
         return count
 
-    async def shoot(self, name: str) -> None:
-        """Keep a picture of the page as it stands."""
+    async def shoot(self, name: str, *, shown: str = "", of: Locator | None = None) -> None:
+        """Keep a picture of the page as it stands. Where it is ``shown`` in the documentation, under that name, it must be there;
+        with ``UPDATE_SCREENSHOTS`` it is made anew: of what the window holds, or ``of`` one element.
+        """
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+        if shown:
+            picture = IMAGES / f"{shown}.png"
+            if os.environ.get("UPDATE_SCREENSHOTS"):
+                IMAGES.mkdir(exist_ok=True)
+                seen = await (self.page.screenshot() if of is None else of.screenshot())
+                palette = "split[a][b];[a]palettegen=reserve_transparent=0[p];[b][p]paletteuse=dither=none"
+                command = [FFMPEG, "-v", "error", "-y", "-f", "png_pipe", "-i", "-", "-vf", palette, str(picture)]
+                await to_thread.run_sync(partial(subprocess.run, command, input=seen, check=True))
+            assert picture.is_file(), "UPDATE_SCREENSHOTS=1 pytest tests/e2e/test_page.py"
 
     async def axe(self) -> None:
         """axe-core finds no violation."""
