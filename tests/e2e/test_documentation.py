@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import tomllib
@@ -34,6 +35,7 @@ from tests.support.documents import (
     runs_each,
 )
 from tests.support.source import PACKAGE, ROOT
+from tests.support.watching import ALERTS
 from vproc.http import ROUTES
 
 pytestmark = pytest.mark.xdist_group("e2e-documentation")
@@ -46,6 +48,9 @@ NOT_RUN = {
     "docs/how-to/upload-from-a-mobile-app.md#kotlin": "no compiler of Kotlin here, nor OkHttp",
     "docs/how-to/run-as-a-service.md#run-it-as-a-service": "root, and a machine whose services it may change",
     "docs/how-to/run-as-a-service.md#run-it-as-a-service:2": "likewise",
+    "docs/how-to/run-in-a-container.md#run-it-in-a-container": "root and a container engine: `make boots` builds the image",
+    "docs/how-to/run-in-a-container.md#try-it": "likewise; runs it",
+    "docs/how-to/run-in-a-container.md#run-it": "likewise; runs it, confined as here",
 }
 """Blocks that do not run, and why. The `vproc` commands in them are read by the command line all the same."""
 
@@ -178,6 +183,21 @@ def _check_unit(text: str, folder: Path) -> None:
     assert (told.returncode, told.stderr) == (0, "")
 
 
+def _check_prometheus(text: str, folder: Path) -> None:
+    """Prometheus takes it, with the rules beside it as they are committed."""
+    (folder / "prometheus.yml").write_text(text)
+    shutil.copy(ALERTS, folder)
+    told = subprocess.run(["promtool", "check", "config", "prometheus.yml"], cwd=folder, check=False, capture_output=True)
+    assert told.returncode == 0, told.stderr
+
+
+def _check_settings(text: str, folder: Path) -> None:
+    """A daemon starts with them."""
+    (folder / ".env").write_text(text)
+    told = daemon.run(folder, "config", VPROC_HOST="0.0.0.0")
+    assert told.code == 0, told.stderr
+
+
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     "json": _check_json,
     "toml": _check_toml,
@@ -185,6 +205,8 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "js": _check_js,
     "html": _check_html,
     "ini": _check_unit,
+    "yaml": _check_prometheus,
+    "dotenv": _check_settings,
 }
 
 
