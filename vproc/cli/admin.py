@@ -25,7 +25,8 @@ _HEALTHY = 200
 
 
 @click.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:
     """Bring the database's schema up to date.
 
     May be run again at any time.
@@ -40,7 +41,10 @@ def migrate() -> None:
     settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
     configure_logging(settings.log_format, settings.log_level)
     steps = anyio.run(migrate_database, settings.sqlalchemy_url)
-    click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
+    if as_json:
+        print_json({"steps": steps})
+    else:
+        click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
 
 
 @click.command()
@@ -163,7 +167,8 @@ def shown_profile(profile: Profile) -> dict[str, Any]:
 @click.option(
     "--api", envvar="VPROC_API_URL", metavar="URL", help="The API's address.  [default: this machine, at VPROC_PORT or 8080]"
 )
-def healthcheck(api: str | None) -> None:
+@json_option
+def healthcheck(api: str | None, as_json: bool) -> None:
     """Ask whether the daemon lives: exit 0 or 1.
 
     It asks GET /healthz, and is made for a container's HEALTHCHECK.
@@ -173,6 +178,11 @@ def healthcheck(api: str | None) -> None:
     from urllib.parse import urlsplit  # noqa: PLC0415 - likewise
 
     url = api or f"http://127.0.0.1:{os.environ.get('VPROC_PORT') or 8080}"
+
+    def tell(status: int | None) -> None:
+        if as_json:
+            print_json({"api": url, "healthy": status == _HEALTHY, "status": status})
+
     try:
         parts = urlsplit(url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
@@ -183,7 +193,9 @@ def healthcheck(api: str | None) -> None:
         finally:
             connection.close()
     except (OSError, ValueError, HTTPException) as error:
+        tell(None)
         fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=1)
+    tell(status)
     if status != _HEALTHY:
         fail(f"{url}/healthz answered {status}", code=1)
 
