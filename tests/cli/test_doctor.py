@@ -132,7 +132,7 @@ def test_a_process_that_takes_no_jobs_needs_no_ffmpeg(around: pytest.MonkeyPatch
     [
         ("VPROC_PORT", "http", "settings", "VPROC_PORT: takes a whole number"),
         ("VPROC_CONFIG", "/nowhere.toml", "settings", "VPROC_CONFIG: no file at /nowhere.toml"),
-        ("VPROC_PROFILE", "vhs", "settings", "VPROC_PROFILE: no profile 'vhs'"),
+        ("VPROC_PROFILE", "vhs", "settings", "VPROC_PROFILE: there is no profile 'vhs'"),
         ("VPROC_PROFILES_FILE", "/nowhere.toml", "settings", "VPROC_PROFILES_FILE: takes a TOML file"),
         ("VPROC_SCRATCH_DIR", "/nowhere", "scratch", "takes a directory that can be written"),
         ("VPROC_DATABASE_URL", "sqlite:////nowhere/v.db", "database", "the directory /nowhere does not exist"),

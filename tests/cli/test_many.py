@@ -123,7 +123,7 @@ def test_one_file_at_fault_does_not_keep_the_others(api: FakeApi, command: str) 
     yes = ["--yes"] if command == "delete" else []
     result = run(api, command, bad, good, *yes)
     assert result.exit_code == 1
-    assert result.stderr == f"vproc: {bad}: There is no such file.\n"
+    assert result.stderr == f"vproc: {bad}: There is no such file. `vproc list` shows yours.\n"
     assert result.stdout.startswith(str(good))
 
 
@@ -173,7 +173,7 @@ def test_download_of_what_is_chosen(api: FakeApi, tmp_path: Path) -> None:
     assert saved("*.m3u8", "poster") == ["master.m3u8", "poster.jpg", "r/v.m3u8"]
     result = run(api, "download", api.file_id, "--only", "audio")
     assert result.exit_code == 1
-    assert result.stderr == "vproc: no output is audio: there are hls, hls_media, poster, segment\n"
+    assert result.stderr == f"vproc: {api.file_id}: no output is audio: there are hls, hls_media, poster, segment\n"
 
 
 def test_what_is_corrupted_is_fetched_once_more_and_then_named(api: FakeApi, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vproc import __version__
-from vproc.cli.group import fail
+from vproc.cli.group import FAILED, fail
 from vproc.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PASSWORD = re.compile(r"^(?P<head>[a-z][a-z0-9+]*://[^:@/]*):.*@", re.IGNORECASE)
 _HEALTH_TIMEOUT_S = 5.0
 _HEALTHY = 200
+_LIVING = range(500, 600)
 
 
 @click.command()
@@ -140,13 +141,18 @@ def _show_plan(video: Path, name: str | None, file: Path | None, *, as_json: boo
 
     from vproc.cli.planned import plan_file  # noqa: PLC0415 - likewise
     from vproc.core.profile import get_profile  # noqa: PLC0415 - likewise
+    from vproc.errors import JobError  # noqa: PLC0415 - likewise
     from vproc.settings import load_settings, read_profiles  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 
     # What the daemon would do with a file does not depend on where its buckets are.
     settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
     configure_logging(settings.log_format, "error")
-    planned = anyio.run(plan_file, video, get_profile(name or settings.profile, read_profiles(file)), settings)
+    profile = get_profile(name or settings.profile, read_profiles(file))
+    try:
+        planned = anyio.run(plan_file, video, profile, settings)
+    except JobError as error:
+        fail(f"{video}: {error.detail}", code=FAILED)
     if as_json:
         print_json(planned.document())
     else:
@@ -194,10 +200,11 @@ def healthcheck(api: str | None, as_json: bool) -> None:
             connection.close()
     except (OSError, ValueError, HTTPException) as error:
         tell(None)
-        fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=1)
+        fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=FAILED)
     tell(status)
     if status != _HEALTHY:
-        fail(f"{url}/healthz answered {status}", code=1)
+        foreign = "" if status in _LIVING else ": is this vproc's API? Set --api or VPROC_API_URL"
+        fail(f"{url}/healthz answered {status}{foreign}", code=FAILED)
 
 
 @click.command()

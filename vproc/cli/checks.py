@@ -22,7 +22,7 @@ from vproc.aws.wiring import read_wiring
 from vproc.core.capabilities import lacks
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.needs import needs_of_profile, unavailable
-from vproc.core.profile import Profile
+from vproc.core.profile import Profile, no_profile
 from vproc.core.wiring import judge
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
@@ -93,8 +93,8 @@ def _profiles(settings: Settings) -> tuple[Mapping[str, Profile], list[Finding]]
         return builtin_profiles(), [Finding("settings", Level.FAILURE, fault, remedy) for fault in error.faults]
     if settings.profile in profiles:
         return profiles, []
-    detail = f"VPROC_PROFILE: no profile {settings.profile!r}"
-    return profiles, [Finding("settings", Level.FAILURE, detail, f"take one of {', '.join(profiles)}")]
+    detail = f"VPROC_PROFILE: {no_profile(settings.profile, profiles)}"
+    return profiles, [Finding("settings", Level.FAILURE, detail, "take one of these, or add it to VPROC_PROFILES_FILE")]
 
 
 async def _tried(check: str, act: Callable[[], Awaitable[str]], remedy: str) -> Finding:
@@ -256,7 +256,7 @@ async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) 
                     public_endpoint_url=settings.s3_public_endpoint_url,
                 )
             )
-        except ConfigError as error:
+        except (ConfigError, DependencyError, UnavailableError) as error:
             tell(Finding("aws", Level.FAILURE, _words(error), "`aws configure list` tells what is set; or AWS_REGION"))
             return
         for name, bucket in (("raw_bucket", settings.raw_bucket), ("processed_bucket", settings.processed_bucket)):
