@@ -1,4 +1,4 @@
-"""What `vproc doctor` says of a user pool, its app client and the clock: over a fake of Cognito that misbehaves, and over moto's."""
+"""What `vproc doctor` says of a user pool, its app client and the clock: over a Cognito that misbehaves, and over moto's."""
 
 from __future__ import annotations
 
