@@ -12,6 +12,7 @@ from uuid import UUID
 import anyio
 import click
 
+from vproc.cli.bars import has_bars, open_bars
 from vproc.cli.options import print_json
 from vproc.cli.progress import PlainView, pace, phase
 from vproc.cli.transfers import print_end, tell_fault
@@ -89,21 +90,10 @@ def _open_view(stream: TextIO, *, several: bool, as_json: bool) -> Iterator[Watc
     if as_json:
         yield _JsonView()
         return
-    if not stream.isatty():
+    if not has_bars(stream):
         yield PlainView(stream, several=several)
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415 - likewise
-    from rich.table import Column  # noqa: PLC0415 - likewise
-
-    columns = (
-        TextColumn("{task.fields[file_id]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=32)),
-        BarColumn(20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=Console(file=stream)) as rows:
+    with open_bars(stream, lead="file_id") as rows:
         yield _TableView(rows)
 
 
