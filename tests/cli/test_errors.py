@@ -3,6 +3,7 @@ to do, and the exit code that scripts go by."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -97,6 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "foreign": foreign,
             "untrusted": untrusted,
             "s3": daemon.ready["s3"],
+            "odd": "\udcff.mp4",
             "folder": str(folder),
             "completed": caller.completed(caller.upload(folder / "clip.mp4", profile="mp4"))["file_id"],
             "pending": str(caller.announce("later.mp4")["file_id"]),
@@ -113,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def made_files(folder: Path) -> None:
     """What users give: good, empty, broken, unreadable, long."""
     clip = files("vproc.cli").joinpath("status.mp4").read_bytes()
-    for name in ("clip.mp4", "unreadable.mp4"):
+    for name in ("clip.mp4", "unreadable.mp4", "\udcff.mp4"):
         (folder / name).write_bytes(clip)
     (folder / "unreadable.mp4").chmod(0)
     (folder / "broken.mp4").write_bytes(b"no video" * 100)
@@ -150,6 +152,8 @@ WRONG = {
     "download of a running file": Wrong("download {running}", ("Current status: processing", "`vproc status {running}`")),
     "no such file": Wrong("submit none.mp4", (r"none\.mp4: no such file",)),
     "an empty file": Wrong("submit empty.mp4", (r"empty\.mp4 is empty: there is nothing to upload",)),
+    "a name that is not UTF-8": Wrong("submit {odd}", (r"\\udcff\.mp4: its name is not UTF-8: rename it",)),
+    "a name without a suffix": Wrong("submit profiles.toml", (r"profiles\.toml: file_name: takes names that end in", r"\.mp4")),
     "a folder": Wrong("submit films", ("films is a folder: name its files, as films/",)),
     "an unreadable file": Wrong("submit unreadable.mp4", (r"cannot read unreadable\.mp4: Permission denied",), within=ANYBODY),
     "a pattern without a match": Wrong("submit *.mkv", (r"\*\.mkv: no file matches",)),
@@ -163,6 +167,9 @@ WRONG = {
     "an API that is away": Wrong("list --api " + GONE, (f"no answer from {GONE}", "`vproc serve`", "VPROC_API_URL")),
     "an API that is away for a large file": Wrong("submit large.mp4 --api " + GONE, (r"large\.mp4: no answer", "VPROC_API_URL")),
     "an address that is none": Wrong("list --api localhost:8080", ("localhost:8080 is no address of an API", "http://HOST:PORT")),
+    "half an address": Wrong("list --api http://[::1", (r"http://\[::1 is no address of an API",)),
+    "a port that is none": Wrong("list --api http://h:99999", ("http://h:99999 is no address of an API",)),
+    "an address with a password": Wrong("list --api http://u:s3cr3t@h", ("no user or password, as that of h does", "--api-key")),
     "a host that is not there": Wrong("list --api http://vproc.invalid", ("no answer from http://vproc.invalid",)),
     "another server": Wrong("list --api {foreign}", ("{foreign} answered 404", "is this vproc's API", "--api")),
     "another server for an upload": Wrong("submit clip.mp4 --api {foreign}", (r"clip\.mp4", "501", "is this vproc's API")),
@@ -181,7 +188,7 @@ WRONG = {
     "download of a failed file": Wrong("download {failed}", ("Current status: failed", "`vproc status {failed}`")),
     "an output that there is not": Wrong("download {completed} --only subtitles", ("no output is subtitles: there are", "video")),
     "a full disk": Wrong(
-        "download {completed} --to {folder}/disk",
+        "download {completed} --only video --to {folder}/disk",
         ("cannot write", "No space left on device", "free some and run it again"),
         within=tuple(on_its_own_disk(Path("{folder}/disk"), "size=4k")),
     ),
@@ -262,3 +269,10 @@ def test_wrong_usage_is_clicks_own_and_exit_2(world: World) -> None:
         ended = run(world.folder, *map(world.filled, words.split()), **world.settings)
         assert ended.code == 2
         assert said in ended.faults[-1]
+
+
+def test_json_of_a_name_that_is_not_utf_8_is_json(world: World) -> None:
+    """The line is UTF-8 all the same."""
+    ended = run(world.folder, "submit", world.names["odd"], "--json", **world.settings)
+    assert json.loads(ended.stdout)["source"] == world.names["odd"]
+    assert ended.stdout.isascii()

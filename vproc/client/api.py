@@ -8,7 +8,6 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -19,7 +18,7 @@ from vproc.client.events import event_data
 from vproc.client.local import safe_path, stat_upload
 from vproc.client.patience import Patience, read_retry_after
 from vproc.client.transfer import Transfers, proxy_for
-from vproc.client.unreachable import unreachable
+from vproc.client.unreachable import checked_address, unreachable
 from vproc.client.values import FileList, FileStatus, Output, Upload
 from vproc.tasks import task_group
 
@@ -61,10 +60,7 @@ class ApiClient:
         follow_delays_s: Sequence[float] = _FOLLOW_DELAYS_S,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        parts = urlsplit(api_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ApiError(f"{api_url} is no address of an API: set --api or VPROC_API_URL to http://HOST:PORT")
-        self.api_url = api_url.rstrip("/")
+        self.api_url = checked_address(api_url)
         api_key = (api_key or "").strip()
         if not api_key.isprintable():
             raise ApiError("the API key holds a line break or another character that none has: set --api-key or VPROC_API_KEY")

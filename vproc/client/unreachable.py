@@ -1,10 +1,26 @@
-"""Why nothing answers at an API's address, in words: nobody there, or TLS that does not come about."""
+"""An API's address, and why nothing answers there, in words: it is none, nobody is there, or TLS does not come about."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import aiohttp
 
-from vproc.client.errors import ApiUnreachableError
+from vproc.client.errors import ApiError, ApiUnreachableError
+
+
+def checked_address(api_url: str) -> str:
+    """The address without a slash at its end. Raises `ApiError` for what is none."""
+    try:
+        parts = urlsplit(api_url)
+        known = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ApiError(f"{api_url} is no address of an API: set --api or VPROC_API_URL to http://HOST:PORT")
+    if "@" in parts.netloc:
+        raise ApiError(f"an API's address holds no user or password, as that of {parts.hostname} does: give --api-key")
+    return api_url.rstrip("/")
 
 
 def unreachable(api_url: str, error: BaseException) -> ApiUnreachableError:
