@@ -1,4 +1,4 @@
-"""The commands of the pages, run as they stand there: the README's session with curl, and the set-up on AWS."""
+"""The commands of the pages, run as they stand there: the README's session with curl, the set-up on AWS, the command line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import boto3
 import pytest
 
 from tests.support.source import ROOT
@@ -46,8 +47,8 @@ def run(script: str, folder: Path, **environment: str) -> str:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[str]:
-    """The address of a `vproc dev` of its own."""
+def ready(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What a `vproc dev` of its own says when it is ready."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VPROC_", "AWS_"))}
     log = (tmp_path / "dev.log").open("w")
     with (
@@ -65,10 +66,16 @@ def api(tmp_path: Path) -> Iterator[str]:
         line = daemon.stdout.readline()
         try:
             assert line, (tmp_path / "dev.log").read_text()
-            yield json.loads(line)["api"]
+            yield json.loads(line)
         finally:
             daemon.terminate()
             daemon.wait(30)
+
+
+@pytest.fixture
+def api(ready: dict[str, str]) -> str:
+    """The address of its API."""
+    return ready["api"]
 
 
 def test_the_session_of_the_readme_works(api: str, tmp_path: Path) -> None:
@@ -134,3 +141,40 @@ def test_the_set_up_on_aws_works(moto_url: str, tmp_path: Path) -> None:
     assert "nothing was done\n" in told.splitlines(keepends=True)[-1]
     bodies = [json.loads(message["Body"]) for message in json.loads(messages)["Messages"]]
     assert [record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])] == ["a+clip.mp4"]
+
+
+# --- the command line --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_the_command_line_works(ready: dict[str, str], tmp_path: Path) -> None:
+    """Its commands, one after another in one shell, as a person types them: files, a pattern, a stream, a bucket; and what they
+    leave behind."""
+    make = "ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p"
+    run(f"{make} holiday.mp4 && mkdir -p films/old bin && cp holiday.mp4 films/a.mp4 && cp holiday.mp4 films/old/b.mp4", tmp_path)
+    program = tmp_path / "bin" / "vproc"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vproc "$@"\n')
+    program.chmod(0o755)
+    s3 = boto3.client("s3", endpoint_url=ready["s3"], region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    s3.create_bucket(Bucket="films")
+    s3.upload_file(str(tmp_path / "holiday.mp4"), "films", "2024/premiere.mp4")
+    s3.close()
+    commands = blocks("docs/how-to/use-the-command-line.md")
+    assert "http://127.0.0.1:8080" in commands[0]
+    told = run(
+        "\n".join(commands).replace("http://127.0.0.1:8080", ready["api"]) + "\nvproc list --limit 100 --json",
+        tmp_path,
+        PATH=f"{program.parent}:{os.environ['PATH']}",
+        PYTHONPATH=str(ROOT),
+        XDG_STATE_HOME=str(tmp_path / "state"),
+        AWS_ENDPOINT_URL=ready["s3"],
+        AWS_ACCESS_KEY_ID="x",
+        AWS_SECRET_ACCESS_KEY="x",
+        AWS_REGION="us-east-1",
+    )
+    assert "['completed']" in told
+    listed = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert sorted(file["file_name"] for file in listed) == ["a.mp4", "b.mp4", "holiday.mp4", "holiday.ts", "premiere.mp4"]
+    assert {file["processing_status"] for file in listed} == {"completed"}
+    (outputs,) = (tmp_path / "outputs").iterdir()
+    assert list(outputs.rglob("master.m3u8"))
+    assert list(outputs.rglob("poster*"))
