@@ -135,12 +135,12 @@ def get_profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
     """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
     profile = profiles.get(name)
     if profile is None:
-        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, no_profile(name, profiles))
+        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, no_profile(name, sorted(profiles)))
     return profile
 
 
 def no_profile(name: str, profiles: Collection[str]) -> str:
-    """That there is none of that name, which one may be meant, and which there are."""
+    """That there is none of that name, which one may be meant, and which there are, in their order."""
     near = get_close_matches(name[:_NAME_SHOWN], profiles, n=2, cutoff=0.5)
     meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"there is no profile {name[:_NAME_SHOWN]!r}{meant}; there are: {', '.join(sorted(profiles))}"
+    return f"there is no profile {name[:_NAME_SHOWN]!r}{meant}; there are: {', '.join(profiles)}"
