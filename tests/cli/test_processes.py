@@ -36,10 +36,10 @@ PROMISED = {
     "keys": ["create", "list", "revoke"],
     "webhooks": ["list", "redeliver", "test"],
     "aws": ["init", "status", "destroy", "template"],
-    "migrate": [],
+    "migrate": ["--json"],
     "config": ["--json"],
     "profiles": ["--json"],
-    "healthcheck": ["--api"],
+    "healthcheck": ["--api", "--json"],
     "doctor": ["--json"],
     "version": ["--json"],
 }
