@@ -122,7 +122,7 @@ def purge(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
             return len(chosen)
 
     if not yes:
-        click.confirm(f"Delete {'these' if ids else 'all'} dead letters for ever?", abort=True)
+        click.confirm(f"Delete {'these' if ids else 'all'} dead letters for ever?", abort=True, err=True)
     number = _run(story)
     audit("letters.purge", letters=number, ids=list(ids) or "all")
     if as_json:
