@@ -146,7 +146,8 @@ async def many(catalog: SqlCatalog) -> None:
         rows.append(
             {
                 "file_id": file_id, "owner": "ann", "file_name": "a.mp4", "bucket": "raw", "key": f"videos/ann/{file_id}.mp4",
-                "profile": "abr", "status": status, "metadata": {}, "receipts": {}, "raw_state": "deleted", "created_at": at, "updated_at": at,
+                "profile": "abr", "status": status, "metadata": {}, "receipts": {}, "raw_state": "deleted",
+                "created_at": at, "updated_at": at,
                 "completed_at": at if status is Status.COMPLETED else None, "media_s": 60.0,
                 "failed_at": at if status is Status.FAILED else None,
                 "lease_run_id": "r" if status is Status.PROCESSING else None,

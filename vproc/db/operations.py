@@ -5,9 +5,8 @@ Each statement is answered from an index of its own, however many files there ar
 
 from __future__ import annotations
 
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select, text
+from sqlalchemy import ColumnElement, Executable, and_, func, literal, literal_column, select, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,11 +49,11 @@ def _is(status: Status) -> ColumnElement[bool]:
     return files.c.status == literal(status.value, literal_execute=True)
 
 
-def _running() -> Select[Any]:
+def _running() -> Executable:
     return select(func.count()).select_from(files).where(_is(Status.PROCESSING), files.c.deleted_at.is_(None))
 
 
-def _jobs(limit: int) -> Select[Any]:
+def _jobs(limit: int) -> Executable:
     """The attempt that runs is the lease's; a lease that has ended still names it, until somebody claims the file."""
     holder = and_(transactions.c.file_id == files.c.file_id, transactions.c.run_id == files.c.lease_run_id)
     return (
@@ -66,7 +65,7 @@ def _jobs(limit: int) -> Select[Any]:
     )
 
 
-def _completed(since: float) -> Select[Any]:
+def _completed(since: float) -> Executable:
     hour = HourOf(files.c.completed_at).label("hour")
     seconds = func.coalesce(func.sum(files.c.media_s), 0.0).label("media_s")
     return (
@@ -74,12 +73,12 @@ def _completed(since: float) -> Select[Any]:
     )
 
 
-def _failed(since: float) -> Select[Any]:
+def _failed(since: float) -> Executable:
     hour = HourOf(files.c.failed_at).label("hour")
     return select(hour, func.count().label("files")).where(files.c.failed_at >= since).group_by(literal_column("hour"))
 
 
-def _failures(limit: int) -> Select[Any]:
+def _failures(limit: int) -> Executable:
     return (
         select(files)
         .where(files.c.failed_at.is_not(None), _is(Status.FAILED), files.c.deleted_at.is_(None))
