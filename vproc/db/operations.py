@@ -5,7 +5,6 @@ Each statement is answered from an index of its own, however many files there ar
 
 from __future__ import annotations
 
-
 from sqlalchemy import ColumnElement, Executable, and_, func, literal, literal_column, select, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
