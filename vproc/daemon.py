@@ -194,6 +194,7 @@ async def _open_worker(
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
         tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+        outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
         pipeline = Pipeline(
