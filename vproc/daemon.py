@@ -25,6 +25,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from vproc import __version__
+from vproc.api.desk import OperationsDesk
 from vproc.api.parts import Limits, Versions
 from vproc.api.readiness import Check, ReadinessChecks
 from vproc.aws.host import open_host
@@ -317,6 +318,7 @@ def _make_app(
         versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker else None),
         readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
         draining=draining,
+        desk=OperationsDesk(reader=outside.catalog, letters=outside.letters, gauges=outside.gauges, metrics=outside.metrics),
         vitals=vitals,
     )
 
