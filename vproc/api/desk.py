@@ -129,7 +129,9 @@ class OperationsDesk:
 
     async def _read_letters(self) -> list[DeadLetter]:
         async with self._at_letters, self._opened().held(most=MOST_LETTERS) as held:
-            return held
+            pass
+        await self.queue(every_s=0.0)  # their number and they themselves are not to differ
+        return held
 
     async def redrive(self, names: Sequence[str]) -> Redriven | None:
         """Send those back that are named, or all where none is; None where that is not at its end within `REDRIVE_WITHIN_S`.

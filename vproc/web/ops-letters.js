@@ -17,7 +17,7 @@ const table = new Table("Dead letters", [
   { title: "Why", of: ({ code, detail }) => reason(code, detail) },
   { title: "Attempts", of: ({ attempts }) => [attempts === null ? "–" : String(attempts)] },
   { title: "Age", of: ({ sent_at: at }) => [at ? h("time", { datetime: at, title: new Date(at).toLocaleString() }, span(Math.max(0, (Date.now() - Date.parse(at)) / 1000))) : "–"] },
-  { title: "Do", of: (letter) => [button("Redrive", (event) => one(letter, event.target), { "aria-label": `Redrive ${nameOf(letter)}` })] },
+  { title: "Action", of: (letter) => [button("Redrive", (event) => one(letter, event.target), { "aria-label": `Redrive ${nameOf(letter)}` })] },
 ], (letter) => letter.message_id, "None.");
 
 const look = button("Look again", () => loadLetters({ told: true }));

@@ -18,7 +18,7 @@ const jobs = new Table("Jobs in progress", [
   { title: "File", of: (job) => [fileLink(job.file_id, job.file_name), small(job.profile, job.owner)] },
   { title: "Stage", of: (job) => (job.silent ? [h("span", { class: "mark" }, "No sign of life")] : [STAGES[job.stage] ?? "Begins"]) },
   { title: "Progress", of: (job) => [h("progress", { max: 1, value: job.progress, "aria-label": `Progress of ${job.file_name}` }), h("span", { class: "share" }, percent(job.progress))] },
-  { title: "Speed", of: ({ speed }) => [typeof speed === "number" ? `${speed.toFixed(1)}×` : DASH] },
+  { title: "Speed", of: ({ speed, silent }) => [typeof speed !== "number" || silent ? DASH : speed ? `${speed.toFixed(1)}×` : "stalled"] },
   { title: "Left", of: ({ eta_s: eta }) => [typeof eta === "number" ? left(eta).replace(" left", "") : DASH] },
   { title: "For", of: (job) => [span(Math.max(0, (Date.parse(job.now) - Date.parse(job.started_at)) / 1000))] },
   { title: "Attempt", of: (job) => [String(job.attempt)] },
@@ -51,7 +51,7 @@ const number = (value) => (value === null ? DASH : value.toLocaleString("en"));
 
 function oldest({ waiting, oldest_age_s: age }) {
   if (waiting === 0) return tile("Oldest", DASH, "nothing waits");
-  return age === null ? tile("Oldest", DASH, "none was taken here yet") : tile("Oldest", span(age), "when it was taken, here");
+  return age === null ? tile("Oldest", DASH, "none taken here yet") : tile("Oldest", span(age), "as it was taken here");
 }
 
 function scratch(worker) {
@@ -73,7 +73,7 @@ function showTiles({ queue, worker, running, hours, jobs: listed }) {
     tile("Waiting", number(queue.waiting), queue.in_flight === null ? read : `${number(queue.in_flight)} in flight`),
     oldest(queue),
     tile("In progress", number(running), silent ? `${silent} without a sign of life` : worker ? `${worker.jobs} of ${worker.slots} slots here` : "none in this process", silent ? "bad" : ""),
-    tile("Completed this hour", number(now.completed), media(now.media_s)),
+    tile("Done this hour", number(now.completed), media(now.media_s)),
     tile("Failed this hour", number(now.failed), `${number(before.failed)} the hour before`, now.failed ? "bad" : ""),
     tile("Dead letters", number(queue.dead_letters), read, queue.dead_letters ? "bad" : ""),
     scratch(worker),
