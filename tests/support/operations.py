@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import anyio
@@ -20,12 +20,26 @@ from vproc.db.catalog import open_catalog
 from vproc.db.tables import files, transactions
 from vproc.errors import ErrorCode
 
+
+class Running(NamedTuple):
+    """A job as its worker last told of it. ``silent``: that was long ago."""
+
+    name: str
+    profile: str
+    stage: Stage
+    progress: float
+    speed: float | None
+    eta_s: float | None
+    attempt: int = 1
+    silent: bool = False
+
+
 LONG = "a-recording-of-the-whole-conference-with-a-name-that-nobody-would-want-to-type-twice.mkv"
 JOBS = (
-    ("keynote-2026.mov", "abr", Stage.ENCODE, 0.62, 3.4, 310.0, 1),
-    (LONG, "abr", Stage.DOWNLOAD, 0.04, None, None, 2),
-    ("interview.mp4", "mp4", Stage.ENCODE, 0.31, 0.0, None, 1),
-    ("podcast-117.mp4", "audio", Stage.PUBLISH, 0.97, 41.0, 3.0, 1),
+    Running("keynote-2026.mov", "abr", Stage.ENCODE, 0.62, 3.4, 310.0),
+    Running(LONG, "abr", Stage.DOWNLOAD, 0.04, None, None, attempt=2),
+    Running("interview.mp4", "mp4", Stage.ENCODE, 0.31, 0.0, None, silent=True),
+    Running("podcast-117.mp4", "audio", Stage.PUBLISH, 0.97, 41.0, 3.0),
 )
 FAILURES = (
     ("broken-upload.mp4", ErrorCode.CORRUPT_MEDIA, "only 12 % of the declared duration can be decoded", 1),
@@ -98,7 +112,7 @@ class _Day:
         for number, (name, code, detail, attempts) in enumerate(FAILURES):
             await self._failed(name, FileError(code, detail, retryable=True), self._now - 60 - 1500 * number, attempts)
         for number, job in enumerate(JOBS):
-            await self._running(number, *job)
+            await self._running(number, job)
 
     async def _file(self, name: str, profile: str = "abr") -> UUID:
         return (await self._catalog.create(new_file(file_name=name, profile=profile, callback_url=None))).file_id
@@ -117,15 +131,12 @@ class _Day:
         await self._catalog.fail(lease, error, Outcome.REJECTED, FIGURES)
         await self._set(lease.file_id, failed_at=at, created_at=at, attempts=attempts)
 
-    async def _running(
-        self, number: int, name: str, profile: str, stage: Stage, progress: float, speed: float | None, eta_s: float | None,
-        attempt: int,
-    ) -> None:  # fmt: skip
+    async def _running(self, number: int, job: Running) -> None:
         worker = f"encoder-{number % 2 + 1}:{4100 + number}:ab12cd34"
-        lease = await self._given.leased(await self._file(name, profile), worker=worker, ttl_s=3600.0)
-        await self._catalog.report(lease, progress=progress, stage=stage, speed=speed, eta_s=eta_s)
-        begun: Callable[..., object] = update(transactions).where(transactions.c.file_id == lease.file_id).values
+        lease = await self._given.leased(await self._file(job.name, job.profile), worker=worker, ttl_s=3600.0)
+        await self._catalog.report(lease, progress=job.progress, stage=job.stage, speed=job.speed, eta_s=job.eta_s)
+        begun = {"started_at": self._now - 700 + 150 * number, "attempt": job.attempt}
         async with self._catalog._database.write() as connection:
-            await connection.execute(begun(started_at=self._now - 700 + 150 * number, attempt=attempt))  # type: ignore[call-overload]
-        if name == "interview.mp4":
+            await connection.execute(update(transactions).where(transactions.c.file_id == lease.file_id).values(**begun))
+        if job.silent:
             await self._catalog.renew(lease, ttl_s=-1)

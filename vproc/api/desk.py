@@ -27,7 +27,7 @@ MOST_JOBS = 100
 MOST_FAILURES = 20
 MOST_LETTERS = 100
 OVERVIEW_KEPT_S = 2.0
-LETTERS_KEPT_S = 5.0
+LETTERS_KEPT_S = 2.0
 GAUGES_EVERY_S = 60.0
 """Each reading is a paid request: whoever looks gets none sooner."""
 GAUGES_WITHIN_S = 2.0
