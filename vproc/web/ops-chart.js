@@ -36,8 +36,8 @@ function chart(hours, what, name) {
   const svg = drawn("svg", { class: "chart", role: "img", "aria-label": told, viewBox: `0 0 ${WIDE * hours.length} ${HIGH}`, preserveAspectRatio: "none" }, ...bars(hours, what, most));
   const ticks = [0, 6, 12, 18, 23].map((at) => h("span", {}, at === 23 ? "now" : clockOf(hours[at])));
   return h("figure", { class: `${what} figure` },
-    h("figcaption", {}, h("strong", {}, name), h("span", { class: "meta" }, total.toLocaleString("en"))),
-    h("div", { class: "plot" }, h("span", { class: "most", "aria-hidden": "true" }, total ? String(most) : ""), svg),
+    h("figcaption", {}, h("strong", {}, name), h("span", { class: "meta" }, total ? `${total.toLocaleString("en")}, at most ${most.toLocaleString("en")} an hour` : "none")),
+    h("div", { class: "plot" }, svg),
     h("div", { class: "ticks", "aria-hidden": "true" }, ...ticks));
 }
 

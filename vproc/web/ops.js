@@ -73,8 +73,8 @@ function refuse() {
   stop();
   document.body.classList.remove("in");
   $("refused").hidden = false;
-  say($("refused"), "This page is for operators, and what you came in with makes no admin: it shows your own videos only. "
-    + "Log out, and come back with a key that has the scope admin, or as a member of the group vproc-admin.");
+  say($("refused"), "This page is for operators. The key or account that you came in with has no admin rights. "
+    + "Log out, and come back with a key of the scope admin, or as a member of the group vproc-admin.");
 }
 
 function stop() {
