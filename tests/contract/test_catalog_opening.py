@@ -111,9 +111,9 @@ async def test_what_failed_before_the_time_was_kept_failed_when_it_last_changed(
         assert await connection.run_sync(upgrade, ScriptDirectory(before)) == HEAD[:7]
         for status, file_id in ids.items():
             await connection.exec_driver_sql(
-                "INSERT INTO files (file_id, owner, file_name, bucket, key, profile, status, metadata, progress, attempts, raw_state,"
-                " created_at, updated_at, cancel_requested, receipts, error_code, error_detail, error_retryable) VALUES"
-                f" ('{file_id.hex}', 'ann', 'a', 'raw', 'k', 'abr', '{status}', '{{}}', 0, 1, 'kept', 1, 5, false, '{{}}',"
+                "INSERT INTO files (file_id, owner, file_name, bucket, key, profile, status, metadata, progress, attempts,"
+                " raw_state, created_at, updated_at, cancel_requested, receipts, error_code, error_detail, error_retryable)"
+                f" VALUES ('{file_id.hex}', 'ann', 'a', 'raw', 'k', 'abr', '{status}', '{{}}', 0, 1, 'kept', 1, 5, false, '{{}}',"
                 " 'stalled', 'x', false)"
             )
     assert await migrate(empty_url) == HEAD[7:]
