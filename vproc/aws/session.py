@@ -2,7 +2,8 @@
 each, so that none waits for another's connection pool.
 
 Rights that the daemon needs, by client: queue: ``sqs:ReceiveMessage``, ``ChangeMessageVisibility``, ``DeleteMessage``,
-``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
+``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; of the dead letters ``StartMessageMoveTask``,
+``ListMessageMoveTasks`` too; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
 ``DeleteObject``, ``DeleteObjectVersion``, ``ListBucketMultipartUploads``, ``ListMultipartUploadParts``,
 ``AbortMultipartUpload``, ``PutObject`` (for what it signs); processed bucket: ``s3:ListBucket``, ``GetObject``,
 ``PutObject``, ``DeleteObject``, ``AbortMultipartUpload``, ``ListBucketMultipartUploads``.

@@ -212,6 +212,11 @@ _RAW_OF_API = (
 )  # fmt: skip
 _PROCESSED_OF_API = ("s3:GetObject", "s3:DeleteObject")
 _QUEUE_OF_API = ("sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl")
+# what `/ops` shows and sends back
+_DEAD_LETTERS_OF_API = (
+    "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage",
+    "sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks",
+)  # fmt: skip
 _LIST_OF_WORKER = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
 _RAW_OF_WORKER = (
     "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload",
@@ -233,7 +238,7 @@ _DEAD_LETTERS_OF_WORKER = (
 )  # fmt: skip
 
 POLICIES: Mapping[str, str] = {
-    "api": "vproc, VPROC_ROLES=api: sign uploads, read and delete files, announce retries",
+    "api": "vproc, VPROC_ROLES=api: sign uploads, read and delete files, announce retries, send dead letters back",
     "worker": "vproc, VPROC_ROLES=worker: take jobs, read originals, write outputs",
     "daemon": "vproc with both roles, on an instance or as an ECS task",
 }
@@ -252,7 +257,7 @@ def policies(deployment: Deployment) -> dict[str, Document]:
     return {
         "api": allowed(
             _LIST, (f"{raw}/*", [_RAW_OF_API]), (f"{processed}/*", [_PROCESSED_OF_API]), (queue, [_QUEUE_OF_API]),
-            (letters, [("sqs:GetQueueAttributes",)]),
+            (letters, [_DEAD_LETTERS_OF_API]),
         ),
         "worker": allowed(
             _LIST_OF_WORKER, (f"{raw}/*", [_RAW_OF_WORKER]), (f"{processed}/*", [_PROCESSED_OF_WORKER]),
@@ -263,7 +268,7 @@ def policies(deployment: Deployment) -> dict[str, Document]:
             allowed(
                 _LIST_OF_WORKER, (f"{raw}/*", [_RAW_OF_API, _RAW_OF_WORKER]),
                 (f"{processed}/*", [_PROCESSED_OF_API, _PROCESSED_OF_WORKER]), (queue, [_QUEUE_OF_API, _QUEUE_OF_WORKER]),
-                (letters, [_DEAD_LETTERS_OF_WORKER]),
+                (letters, [_DEAD_LETTERS_OF_API, _DEAD_LETTERS_OF_WORKER]),
             ),
         ),
     }  # fmt: skip

@@ -11,6 +11,7 @@ from vproc.ports.children import Feed, ProcessLimits, ProcessResult, Runner, Sto
 from vproc.ports.host import HostNotices, TaskProtection
 from vproc.ports.identity import Caller, Identity, KeyStore
 from vproc.ports.multipart import MultipartUploads, Part, PartsCall, PresignedForm
+from vproc.ports.operations import OperationsReader
 from vproc.ports.queue import DeadLetters, Message, Queue, QueueDepth
 from vproc.ports.store import FileSlice, ObjectStore, PresignedRequest, Presigner, StoredObject
 from vproc.ports.webhooks import DueEvent, Outbox, OutboxEvent, WebhookSender
@@ -31,6 +32,7 @@ __all__ = [
     "Message",
     "MultipartUploads",
     "ObjectStore",
+    "OperationsReader",
     "Outbox",
     "OutboxEvent",
     "Part",
