@@ -14,6 +14,7 @@ from typing import TypeVar
 import anyio
 
 from vproc import __version__
+from vproc.aws.cloudwatch import CloudWatchBacklog
 from vproc.aws.dead_letters import SqsDeadLetters
 from vproc.aws.multipart import S3Multipart
 from vproc.aws.s3 import S3Bucket
@@ -71,6 +72,7 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             region=settings.aws_region,
             poll_read_timeout_s=settings.poll_read_timeout_s,
             public_endpoint_url=settings.s3_public_endpoint_url,
+            cloudwatch=settings.cloudwatch_namespace is not None,
         ) as clients,
     ):
         raw, processed = (
@@ -97,7 +99,12 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             bucket=settings.raw_bucket, control=clients.s3, presign=clients.presign, metrics=metrics,
             upload_expires_s=settings.upload_expires_s,
         )  # fmt: skip
-        gauges = QueueGauges(queue=queue, metrics=metrics)
+        listener = None
+        if settings.cloudwatch_namespace is not None:
+            listener = CloudWatchBacklog(
+                clients.cloudwatch, namespace=settings.cloudwatch_namespace, queue_url=settings.queue_url
+            )
+        gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, listener=listener)
         yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart, gauges)
 
 

@@ -102,6 +102,10 @@ class Metrics:
             "vproc_event_loop_lag_seconds", "How late the event loop takes up what is due.", buckets=_LAG_BUCKETS,
             registry=registry,
         )  # fmt: skip
+        self.backlog = Gauge(
+            "vproc_backlog_media_seconds", "Seconds of media that wait in the queue, by the mean of the last files.",
+            registry=registry,
+        )  # fmt: skip
         self.scratch_size = Gauge("vproc_scratch_size_bytes", "Size of the disk where jobs work.", registry=registry)
         self.queue_read_at = Gauge(
             "vproc_queue_read_timestamp_seconds", "When the number of messages was last read.", registry=registry

@@ -62,6 +62,13 @@ def set_up(machine: Machine, settings: dict[str, str]) -> Caller:
     return Caller(f"http://127.0.0.1:{settings['VPROC_PORT']}")
 
 
+def long_clip(folder: Path) -> Path:
+    """One that takes long enough to be met while it is encoded."""
+    long = folder / "long.mp4"
+    run("ffmpeg", "-v", "error", "-stream_loop", 9, "-i", clip("hd.mp4"), "-c", "copy", long)
+    return long
+
+
 def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine, settings: dict[str, str]) -> None:
     """`systemctl start` returns when `/readyz` says yes. Secrets come as credentials, logs with their priority."""
     machine.write("/etc/vproc/secrets/database_url", "sqlite:////var/lib/vproc/from-a-secret.db", 0o600)
@@ -90,9 +97,7 @@ def test_a_stop_in_the_middle_of_a_job_lets_it_end(machine: Machine, settings: d
     """The daemon asks for the time that its drain takes; the file is completed, and the unit has ended well."""
     caller = set_up(machine, settings)
     machine.run("systemctl", "start", UNIT)
-    long = tmp_path / "long.mp4"
-    run("ffmpeg", "-v", "error", "-stream_loop", 3, "-i", clip("hd.mp4"), "-c", "copy", long)
-    file_id = caller.upload(long)
+    file_id = caller.upload(long_clip(tmp_path))
     until(lambda: caller.status(file_id)["stage"] == "encode", within_s=60, what="the encoding")
     machine.run("systemctl", "stop", UNIT)
     shown = machine.shown(UNIT, "ActiveState", "Result", "ExecMainStatus")
@@ -128,11 +133,11 @@ def test_a_wrong_setting_is_told_and_not_tried_again(machine: Machine, settings:
     assert "VPROC_VISIBILITY_TIMEOUT_S" in machine.run("journalctl", "-u", UNIT, "--no-pager", "-o", "cat", "-n", "20")
 
 
-def test_a_killed_daemon_leaves_nothing_behind(machine: Machine, settings: dict[str, str]) -> None:
+def test_a_killed_daemon_leaves_nothing_behind(machine: Machine, settings: dict[str, str], tmp_path: Path) -> None:
     """Its ffmpeg ends with it, systemd starts it again, and the job is done."""
     caller = set_up(machine, settings)
     machine.run("systemctl", "start", UNIT)
-    file_id = caller.upload(clip("hd.mp4"))
+    file_id = caller.upload(long_clip(tmp_path))
     until(lambda: caller.status(file_id)["stage"] == "encode", within_s=60, what="the encoding")
     machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", UNIT)
     until(lambda: machine.shown(UNIT, "NRestarts")["NRestarts"] == "1", within_s=60, what="the restart")

@@ -301,7 +301,9 @@ def test_no_policy_allows_everything() -> None:
         for statement in policy["Statement"]:
             assert not [action for action in statement["Action"] if "*" in action], role
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-            assert all("acme" in resource or ":task/" in resource for resource in resources), role
+            # CloudWatch's numbers are no resources: the namespace is what bounds them.
+            bounded = resources == ["*"] and statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": "vproc/acme"}}
+            assert bounded or all("acme" in resource or ":task/" in resource for resource in resources), role
     assert "s3:PutObject" not in json.dumps([one for one in policies(WANTED)["worker"]["Statement"] if "acme-raw/*" in str(one)])
 
 
@@ -348,6 +350,7 @@ _BY_OPERATION = {
     "change_message_visibility_batch": {"sqs:ChangeMessageVisibility"},
     "start_message_move_task": {"sqs:StartMessageMoveTask"},
     "list_message_move_tasks": {"sqs:ListMessageMoveTasks"},
+    "put_metric_data": {"cloudwatch:PutMetricData"},
 }
 _OF_THE_OPERATOR = {"provision.py", "wiring.py"}
 """Called by commands with the operator's own credentials, never by the daemon."""
@@ -357,7 +360,7 @@ _OF_COMMANDS = {"purge_queue"}
 
 def test_the_daemon_may_do_what_its_code_calls_and_nothing_else() -> None:
     session = boto3.session.Session(region_name=WANTED.region, aws_access_key_id="a", aws_secret_access_key="b")
-    operations = {name for service in ("s3", "sqs") for name in session.client(service).meta.method_to_api_mapping}
+    operations = {name for service in ("s3", "sqs", "cloudwatch") for name in session.client(service).meta.method_to_api_mapping}
     called = {
         word
         for path in (ROOT / "vproc/aws").glob("*.py")

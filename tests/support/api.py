@@ -137,7 +137,7 @@ async def running_api(
     async with open_catalog(database_url or f"sqlite+aiosqlite:///{folder}/catalog.db") as catalog:
         checks = {"queue": queue.check, "raw_bucket": raw.check, "database": catalog.check}
         readiness = ReadinessChecks(checks, draining=draining)
-        gauges = QueueGauges(queue=queue, metrics=metrics, clock=clock)
+        gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, clock=clock)
         app = make_app(
             catalog=catalog,
             raw=raw,

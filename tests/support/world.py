@@ -215,7 +215,7 @@ def parts_over(
     reconciler = Reconciler(
         catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, delete_raw=delete_raw, tell=lambda _: None
     )
-    gauges = QueueGauges(queue=queue, metrics=metrics)
+    gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics)
     janitor = Janitor(catalog=catalog, raw=raw, processed=processed, gauges=gauges, metrics=metrics, reconciler=reconciler)
     return Parts(pipeline, intake, jobs, janitor)
 

@@ -38,7 +38,7 @@ def janitor_of(world: World, clock: ManualClock | None = None) -> Janitor:
         delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + EVENT_GRACE * 2,
     )  # fmt: skip
     clock = clock or ManualClock()
-    gauges = QueueGauges(queue=world.queue, metrics=world.metrics, clock=clock)
+    gauges = QueueGauges(queue=world.queue, reader=world.catalog, metrics=world.metrics, clock=clock)
     return Janitor(
         catalog=world.catalog, raw=world.raw, processed=world.processed, gauges=gauges, metrics=world.metrics,
         reconciler=reconciler, clock=clock, jitter=lambda: 0.5,

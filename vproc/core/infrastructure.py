@@ -69,6 +69,11 @@ class Deployment:
         """What failed for good."""
         return f"{self.name}-dead-letters"
 
+    @property
+    def namespace(self) -> str:
+        """Of what CloudWatch is told of it."""
+        return f"vproc/{self.name}"
+
     def bucket_arn(self, bucket: str) -> str:
         """A bucket's ARN knows no region and no account."""
         return f"arn:{self.partition}:s3:::{bucket}"
@@ -249,10 +254,15 @@ def policies(deployment: Deployment) -> dict[str, Document]:
     raw, processed = (deployment.bucket_arn(bucket) for bucket in (deployment.raw_bucket, deployment.processed_bucket))
     queue, letters = (deployment.queue_arn(name) for name in (deployment.queue, deployment.dead_letters))
 
+    # The backlog, for whoever scales by it: no resource, so that the namespace is what bounds it.
+    told = _allow(["cloudwatch:PutMetricData"], "*") | {
+        "Condition": {"StringEquals": {"cloudwatch:namespace": deployment.namespace}}
+    }
+
     def allowed(lists: Sequence[str], *others: tuple[str, Sequence[Sequence[str]]]) -> Document:
         statements = [_allow(lists, [raw, processed])]
         statements += [_allow(sorted({action for actions in those for action in actions}), where) for where, those in others]
-        return {"Version": "2012-10-17", "Statement": statements}
+        return {"Version": "2012-10-17", "Statement": [*statements, told]}
 
     return {
         "api": allowed(

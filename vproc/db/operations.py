@@ -17,6 +17,7 @@ from vproc.db.tables import files, transactions
 from vproc.errors import ErrorCode
 
 _HOUR_S = 3600
+_LATELY = 200
 
 
 class OperationsMethods:
@@ -41,6 +42,12 @@ class OperationsMethods:
             hours=counted,
             failures=tuple(_failure_from(row) for row in failed),
         )
+
+    async def mean_media_s(self) -> float | None:
+        """Read from the index of completed files."""
+        async with self._database.read() as connection:
+            mean: float | None = (await connection.execute(_mean_lately())).scalar_one()
+        return None if mean is None else float(mean)
 
 
 def _is(status: Status) -> ColumnElement[bool]:
@@ -70,6 +77,17 @@ def _completed(since: float) -> Executable:
     return (
         select(hour, func.count().label("files"), seconds).where(files.c.completed_at >= since).group_by(literal_column("hour"))
     )
+
+
+def _mean_lately() -> Executable:
+    lately = (
+        select(files.c.media_s)
+        .where(files.c.completed_at.is_not(None))
+        .order_by(files.c.completed_at.desc())
+        .limit(_LATELY)
+        .subquery()
+    )
+    return select(func.avg(lately.c.media_s))
 
 
 def _failed(since: float) -> Executable:

@@ -158,7 +158,8 @@ class Janitor:
 
     async def _observe_depth(self) -> None:
         """The queue's gauges: more often while there is work."""
-        every_s = DEPTH_EVERY_BUSY_S if self._busy else DEPTH_EVERY_IDLE_S
+        often = self._busy or self._gauges.listened_to
+        every_s = DEPTH_EVERY_BUSY_S if often else DEPTH_EVERY_IDLE_S
         if not self._gauges.due(every_s):
             return
         self._busy = False
