@@ -89,7 +89,7 @@ format: ## format the code and mend what the linter can mend by itself
 
 lock: ## renew the lock files from pyproject.toml (needs uv); ARGS=--upgrade for newer versions
 	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --group build -o requirements.lock pyproject.toml
-	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --group build --group test --group lint -c requirements.lock -o requirements-test.lock pyproject.toml
+	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --extra otel --group build --group test --group lint -c requirements.lock -o requirements-test.lock pyproject.toml
 	$(LOCK) $(ARGS) --group docs -o requirements-docs.lock
 
 setup: ## what `make test` needs, and no more
