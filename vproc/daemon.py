@@ -38,11 +38,13 @@ from vproc.core.quotas import Quotas
 from vproc.door import Door, open_door
 from vproc.errors import ConfigError
 from vproc.http import make_app, serve_app
+from vproc.otel import open_tracing
 from vproc.outside import Outside, at_start, open_outside, open_sender, webhook_secrets
 from vproc.settings import AuthMode, Role, SandboxMode, Settings, read_profiles
 from vproc.supervisor import Notifier, Supervisor
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.tracing import Tracer
 from vproc.vitals import Vitals, watch_lag
 from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
@@ -100,15 +102,16 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     draining, vitals = anyio.Event(), Vitals()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with AsyncExitStack() as stack:
+            tracer = await stack.enter_async_context(open_tracing(os.environ))
             outside = await stack.enter_async_context(open_outside(settings, metrics))
             worker = None
             if Role.WORKER in settings.roles:
-                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals))
+                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals, tracer))
             metrics.build_info.labels(__version__, worker.tools.version if worker else "none").set(1)
             api_url = None
             if Role.API in settings.roles:
                 door = await stack.enter_async_context(open_door(settings, outside.catalog))
-                app = _make_app(settings, outside, worker, draining, profiles, door, vitals=vitals)
+                app = _make_app(settings, outside, worker, draining, profiles, door, vitals=vitals, tracer=tracer)
                 port = await stack.enter_async_context(serve_app(app, host=settings.host, port=settings.port))
                 api_url = f"http://{reached_at(settings.host)}:{port}"
             drain = _Drain(draining, worker.consumer if worker else None, settings.drain_timeout_s)
@@ -122,7 +125,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
                 services.start_soon(watch_lag, metrics.loop_lag.observe)
                 if worker is not None:
                     services.start_soon(worker.janitor.run)
-                services.start_soon((await _open_webhooks(settings, outside)).run)
+                services.start_soon((await _open_webhooks(settings, outside, tracer)).run)
                 _spare_the_collector()
                 log.info("daemon_started", version=__version__, api=api_url, roles=sorted(settings.roles))
                 supervisor.ready()
@@ -192,7 +195,7 @@ async def _open_watch(drain: _Drain, metrics: Metrics) -> AsyncIterator[HostWatc
 
 @asynccontextmanager
 async def _open_worker(
-    settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals
+    settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals, tracer: Tracer
 ) -> AsyncIterator[_Worker]:
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
@@ -228,6 +231,7 @@ async def _open_worker(
             metrics=outside.metrics,
             on_job_ended=janitor.wake,
             vitals=vitals,
+            tracer=tracer,
         )
         consumer = Consumer(
             queue=outside.queue,
@@ -255,13 +259,14 @@ async def _open_tools(
     return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox
 
 
-async def _open_webhooks(settings: Settings, outside: Outside) -> Webhooks:
+async def _open_webhooks(settings: Settings, outside: Outside, tracer: Tracer) -> Webhooks:
     """What tells of files' states. Every process does: the outbox's leases share the work."""
     return Webhooks(
         outbox=outside.catalog,
         sender=open_sender(settings),
         secrets=await webhook_secrets(settings, outside.catalog),
         metrics=outside.metrics,
+        tracer=tracer,
     )
 
 
@@ -274,6 +279,7 @@ def _make_app(
     door: Door,
     *,
     vitals: Vitals,
+    tracer: Tracer,
 ) -> web.Application:
     checks: dict[str, Check] = {
         "database": outside.catalog.check,
@@ -322,6 +328,7 @@ def _make_app(
         draining=draining,
         desk=OperationsDesk(reader=outside.catalog, letters=outside.letters, gauges=outside.gauges, metrics=outside.metrics),
         vitals=vitals,
+        tracer=tracer,
     )
 
 

@@ -9,7 +9,7 @@ import errno
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from time import perf_counter
 from types import MappingProxyType
 from uuid import UUID, uuid4
@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from vproc.api import accounts, downloads, events, hosted, multipart, operations, ops, pages, playback, sessions, signing, uploads
-from vproc.api.audit import peer_of, write_audit
+from vproc.api.audit import file_of, peer_of, write_audit
 from vproc.api.body import MOST_BODY_BYTES, refuse_encoded
 from vproc.api.cors import answer_preflight, tell_who_may_read
 from vproc.api.desk import OperationsDesk
@@ -32,9 +32,11 @@ from vproc.api.problem import problem_response
 from vproc.api.rates import RateLimit, counted_as
 from vproc.api.route import Access, Handler, Route
 from vproc.api.sessions import refuse_foreign_page
+from vproc.core.trace_context import TRACEPARENT
 from vproc.errors import ConfigError, ForbiddenError, UnauthenticatedError
 from vproc.ports import AccountParts, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.telemetry import Metrics
+from vproc.tracing import NoTracer, SpanKind, Tracer
 from vproc.vitals import Vitals
 
 ROUTES = (
@@ -47,6 +49,7 @@ ANSWER_WITHIN_S = 30.0
 SHUTDOWN_TIMEOUT_S = 2.0
 _KEEPALIVE_S = 75.0  # longer than a load balancer's idle time (AWS: 60 s), so that it is the one to close
 _CLIENT_CLOSED = 499
+_SERVER_AT_FAULT = 500
 UNMATCHED = "unmatched"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -82,6 +85,7 @@ def make_app(
     new_id: Callable[[], UUID] = uuid4,
     accounts: AccountParts | None = None,
     vitals: Vitals | None = None,
+    tracer: Tracer | None = None,
 ) -> web.Application:
     """The application. ``draining`` is the caller's to set when the process begins to stop; closing the server sets it too.
 
@@ -106,6 +110,7 @@ def make_app(
         new_id=new_id,
         accounts=accounts,
         vitals=vitals or Vitals(),
+        tracer=tracer or NoTracer(),
     )
     app[_OWNERS] = RateLimit("requests_per_minute", limits.requests_per_minute)
     app[_UNKNOWN] = RateLimit("unknown_per_minute", limits.unknown_per_minute)
@@ -187,7 +192,7 @@ async def _observed(request: web.Request, handler: Handler) -> web.StreamRespons
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
     begun = perf_counter()
     status = _CLIENT_CLOSED
-    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]), _traced(request):
         try:
             response = await handler(request)
             status = response.status
@@ -198,11 +203,31 @@ async def _observed(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
+def _traced(request: web.Request) -> AbstractContextManager[None]:
+    """The request's span, beneath the caller's where it has one: the route's template and never the path, which may hold a token.
+    Looks at the process have none, nor have streams, which are open for hours."""
+    route = _route_of(request)
+    if route is not None and (route.quiet or route.streams):
+        return nullcontext()
+    method = request.method if request.method in _METHODS else "_OTHER"  # as the semantic conventions have it
+    attributes = {
+        "http.request.method": method,
+        "http.route": route.template if route else None,
+        "url.scheme": request.scheme,
+        "vproc.request_id": request[REQUEST_ID],
+    }
+    name = f"{method} {route.template}" if route else method
+    parent = request.headers.get(TRACEPARENT)
+    return parts_of(request).tracer.span(name, kind=SpanKind.SERVER, parent=parent, attributes=attributes)
+
+
 def _tell(request: web.Request, status: int, begun: float) -> None:
     now = perf_counter()
     route = _route_of(request)
     template = route.template if route else UNMATCHED
     method = request.method if request.method in _METHODS else "other"
+    told = {"http.response.status_code": status, "vproc.file_id": file_of(request)}
+    parts_of(request).tracer.tell(told, error=str(status) if status >= _SERVER_AT_FAULT else None)
     metrics = parts_of(request).metrics
     metrics.http_requests.labels(template, method, str(status)).inc()
     metrics.http_duration.labels(template).observe(request.get(ANSWERED_AT, now) - begun)

@@ -23,7 +23,7 @@ from tests.support.source import ROOT
 READY_WITHIN_S = 60
 STOPS_WITHIN_S = 30
 ENDS_WITHIN_S = 60
-_OWN = ("AWS_", "VPROC_", "S3_", "SQS_")
+_OWN = ("AWS_", "VPROC_", "S3_", "SQS_", "OTEL_")
 _ALSO_OWN = ("DATABASE_URL", "STATE_DIRECTORY")
 
 

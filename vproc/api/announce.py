@@ -12,6 +12,7 @@ from vproc.core.idempotency import Announced, IdempotencyKey, idempotency_key
 from vproc.core.leases import NewFile
 from vproc.core.profile import no_profile
 from vproc.core.quotas import Quotas
+from vproc.core.trace_context import TRACEPARENT_METADATA
 from vproc.errors import ConflictError, InvalidRequestError, PayloadTooLargeError
 from vproc.ports import Caller
 
@@ -44,10 +45,11 @@ def checked_profile(name: str | None, limits: Limits) -> str:
     return name
 
 
-def object_metadata(profile: str, limits: Limits) -> dict[str, str]:
-    """What travels with the object: a profile other than the default, so that the file can be made anew should the catalog be
-    lost."""
-    return {} if profile == limits.default_profile else {"vproc-profile": profile}
+def object_metadata(profile: str, limits: Limits, *, traceparent: str | None) -> dict[str, str]:
+    """What travels with the object, so that the file can be made anew should the catalog be lost: a profile other than the
+    default, and its trace where it has one."""
+    carried = {} if profile == limits.default_profile else {"vproc-profile": profile}
+    return carried if traceparent is None else {**carried, TRACEPARENT_METADATA: traceparent}
 
 
 def check_size(size_bytes: int | None, limits: Limits) -> None:

@@ -29,7 +29,7 @@ def write_audit(request: web.Request, action: str, status: int) -> None:
         admin=caller.admin if caller else None,
         key_id=caller.key_id if caller else None,
         by=_by(caller),
-        file_id=_file_of(request),
+        file_id=file_of(request),
         peer=peer_of(request),
     )
 
@@ -50,7 +50,7 @@ def _by(caller: Caller | None) -> str | None:
     return "open" if caller.expires_at is None else "token"
 
 
-def _file_of(request: web.Request) -> str | None:
+def file_of(request: web.Request) -> str | None:
     """The file that the handler named, or the path; only where that is an id at all."""
     file_id = request.get(AUDITED_FILE)
     if file_id is not None:

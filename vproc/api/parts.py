@@ -16,6 +16,7 @@ from vproc.core.quotas import Quotas
 from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.settings import GIB, AuthMode
 from vproc.telemetry import Metrics
+from vproc.tracing import NoTracer, Tracer
 from vproc.vitals import Vitals
 
 
@@ -69,6 +70,7 @@ class Parts:
     new_id: Callable[[], UUID]
     accounts: AccountParts | None = None
     vitals: Vitals = field(default_factory=Vitals)
+    tracer: Tracer = field(default_factory=NoTracer)
     answering: set[tuple[str, str]] = field(default_factory=set)
     known_secrets: dict[str, bytes] = field(default_factory=dict)
 

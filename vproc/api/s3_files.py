@@ -43,7 +43,8 @@ def wanted_file(request: web.Request, asked: S3File) -> Wanted:
     metadata = dict(asked.metadata)
     profile = checked_profile(metadata.pop(PROFILE, None), parts.limits)
     check_size(asked.size, parts.limits)
-    file_id = parts.new_id()
+    file_id, traceparent = parts.new_id(), parts.tracer.traceparent()
+    carried = object_metadata(profile, parts.limits, traceparent=traceparent)
     content_type = asked.type or content_type_of(asked.filename)
     new = NewFile(
         file_id=file_id,
@@ -57,8 +58,9 @@ def wanted_file(request: web.Request, asked: S3File) -> Wanted:
         metadata=metadata,
         callback_url=None,
         upload_expires_at=datetime.now(UTC) + timedelta(seconds=parts.limits.upload_expires_s),
+        traceparent=traceparent,
     )
-    return Wanted(new=new, content_type=content_type, object_metadata=object_metadata(profile, parts.limits))
+    return Wanted(new=new, content_type=content_type, object_metadata=carried)
 
 
 async def announce_wanted(

@@ -99,7 +99,7 @@ async def _sign_first(parts: Parts, asked: SignRequest, file: File | NewFile) ->
         file.key,
         content_type=file.content_type or "application/octet-stream",
         size_bytes=file.size_bytes,
-        metadata=object_metadata(file.profile, parts.limits),
+        metadata=object_metadata(file.profile, parts.limits, traceparent=file.traceparent),
     )
 
 

@@ -65,7 +65,8 @@ async def create(request: web.Request) -> web.Response:
     file_id = parts.new_id()
     key = upload_key(owner, file_id, wanted.file_name)
     content_type = wanted.content_type or content_type_of(wanted.file_name)
-    metadata = object_metadata(profile, parts.limits)
+    traceparent = parts.tracer.traceparent()
+    metadata = object_metadata(profile, parts.limits, traceparent=traceparent)
     signed = await parts.presigner.put(key, content_type=content_type, size_bytes=wanted.size, metadata=metadata)
     new = NewFile(
         file_id=file_id,
@@ -79,11 +80,13 @@ async def create(request: web.Request) -> web.Response:
         metadata=wanted.metadata,
         callback_url=wanted.callback_url,
         upload_expires_at=signed.expires_at,
+        traceparent=traceparent,
     )
     announced = await announce(parts, caller, new, key=idempotency)
     file = announced.file
     request[AUDITED_FILE] = file.file_id
     if announced.replayed:
+        metadata = object_metadata(file.profile, parts.limits, traceparent=file.traceparent)
         signed = await parts.presigner.put(file.key, content_type=content_type, size_bytes=wanted.size, metadata=metadata)
     log.info("upload_announced", file_id=str(file.file_id), profile=profile, size_bytes=wanted.size, replayed=announced.replayed)
     address = UploadAddress(

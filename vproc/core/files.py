@@ -101,7 +101,8 @@ class ObjectVersion:
 class File:
     """One row of ``files``. Times are aware UTC. ``progress`` is 0.0 to 1.0. ``speed`` is seconds of source that are
     encoded in a second, ``eta_s`` what is left: both only while somebody works on it and can tell. ``upload_id`` is the
-    upload in parts that makes its object; while it is open, the store may hold parts that nobody joined."""
+    upload in parts that makes its object; while it is open, the store may hold parts that nobody joined. ``traceparent``
+    is the trace that it belongs to (W3C), and no user's business."""
 
     file_id: UUID
     owner: str
@@ -133,6 +134,7 @@ class File:
     completed_at: datetime | None = None
     upload_id: str | None = None
     upload_open: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class ClaimRequest:
     """Who wants to work on what. A file that the catalog has never seen is made from it.
 
     ``reopen``: the message came back from the dead letters, so a failed file starts anew with no attempt counted.
+    ``traceparent``: the trace of a file that is made from it.
     ``ttl_s``: the lease ends so many seconds from now by the database's clock, no later than the message's visibility.
     """
 
@@ -47,6 +48,7 @@ class ClaimRequest:
     message_id: str
     receipt_handle: str
     reopen: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that the API announces: nothing is uploaded yet."""
+    """A file that the API announces: nothing is uploaded yet. ``traceparent``: the trace that its jobs and webhooks belong to."""
 
     file_id: UUID
     owner: str
@@ -125,6 +127,7 @@ class NewFile:
     metadata: Mapping[str, str]
     callback_url: str | None
     upload_expires_at: datetime | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

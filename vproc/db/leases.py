@@ -197,6 +197,7 @@ async def _locked_or_new(connection: AsyncConnection, request: ClaimRequest) -> 
             key=version.key,
             profile=request.profile,
             metadata=dict(request.metadata),
+            traceparent=request.traceparent,
             status=Status.UPLOADED,
         )
         await connection.execute(statement)

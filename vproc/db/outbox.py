@@ -158,7 +158,7 @@ class OutboxMethods:
 
 
 _WAITING = (outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None), outbox.c.next_attempt_at <= DatabaseNow())
-_EVENTS = select(outbox, files.c.callback_url).join(files, files.c.file_id == outbox.c.file_id)
+_EVENTS = select(outbox, files.c.callback_url, files.c.traceparent).join(files, files.c.file_id == outbox.c.file_id)
 
 
 def _due(*, limit: int, per_host: int, full: list[str]) -> Any:
@@ -194,6 +194,8 @@ def _due_event(row: RowMapping, *, disabled: bool) -> DueEvent:
         host=row["host"] or "",
         attempt=row["attempts"],
         disabled=disabled,
+        file_id=row["file_id"],
+        traceparent=row["traceparent"],
     )
 
 

@@ -52,6 +52,7 @@ def new_values(new: NewFile) -> dict[str, Any]:
         "metadata": dict(new.metadata),
         "callback_url": new.callback_url,
         "upload_expires_at": new.upload_expires_at and new.upload_expires_at.timestamp(),
+        "traceparent": new.traceparent,
     }
 
 
@@ -106,6 +107,7 @@ def file_from(row: RowMapping) -> File:
         completed_at=instant(row["completed_at"]) if row["completed_at"] is not None else None,
         upload_id=row["upload_id"],
         upload_open=bool(row["upload_open"]),
+        traceparent=row["traceparent"],
     )
 
 

@@ -108,6 +108,8 @@ files = Table(
     Column("upload_open", Boolean()),
     # When it last became ``failed``, whatever it is by now.
     Column("failed_at", Double()),
+    # The request that announced it, as a W3C trace context: jobs and webhooks of any process go on with that trace.
+    Column("traceparent", SafeText()),
     Index("ix_files_owner_completed_at", "owner", "completed_at"),
     Index(
         "ix_files_owner_status",

@@ -14,7 +14,7 @@ from vproc.core.webhook_delivery import Sent
 @dataclass(frozen=True, slots=True)
 class DueEvent:
     """An event that is ours to send until its lease ends. ``attempt`` counts this one; ``disabled``: its address answered that
-    it wants no more."""
+    it wants no more. ``traceparent`` is its file's."""
 
     event_id: str
     token: str
@@ -24,6 +24,8 @@ class DueEvent:
     host: str
     attempt: int
     disabled: bool
+    file_id: UUID | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

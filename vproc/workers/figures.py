@@ -10,6 +10,7 @@ from time import perf_counter
 from vproc.core.files import Stage
 from vproc.core.leases import AttemptFigures
 from vproc.core.manifest import Receipt
+from vproc.tracing import NoTracer, Tracer
 from vproc.usage import Usage, current_usage
 
 
@@ -24,13 +25,15 @@ class JobFigures:
     media_s: float = 0.0
     usage: Usage = field(default_factory=current_usage)
     begun: float = field(default_factory=perf_counter)
+    tracer: Tracer = field(default_factory=NoTracer)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Add the time of the block to the stage, also when it raises."""
+        """Add the time of the block to the stage, also when it raises. It is a span of the job's."""
         begun = perf_counter()
         try:
-            yield
+            with self.tracer.span(stage.value):
+                yield
         finally:
             self.seconds[stage.value] = self.seconds.get(stage.value, 0.0) + perf_counter() - begun
 

@@ -23,6 +23,7 @@ from vproc.core.leases import Claim, ClaimRequest, ClaimState, Completion, Lease
 from vproc.core.manifest import Manifest, source_version
 from vproc.core.notification import Work, parse_message
 from vproc.core.policy import Decision, Settle, decide
+from vproc.core.trace_context import first_traceparent
 from vproc.errors import (
     ErrorCode,
     InvalidMessageError,
@@ -35,10 +36,12 @@ from vproc.errors import (
 from vproc.ports import Catalog, Message, ObjectStore, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.tracing import NoTracer, Tracer
 from vproc.usage import metered
 from vproc.vitals import Vitals
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
+from vproc.workers.job_span import job_span, tell_end
 from vproc.workers.keeper import Keeper, Progress
 from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.rules import JobRules
@@ -67,6 +70,7 @@ class Jobs:
         metrics: Metrics,
         on_job_ended: Callable[[], None],
         vitals: Vitals | None = None,
+        tracer: Tracer | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
@@ -79,6 +83,7 @@ class Jobs:
         self._metrics = metrics
         self._on_job_ended = on_job_ended
         self._vitals = vitals or Vitals()
+        self._tracer = tracer or NoTracer()
         self._jitter = jitter
 
     async def handle(self, message: Message) -> None:
@@ -166,6 +171,7 @@ class Jobs:
             message_id=message.message_id,
             receipt_handle=message.receipt_handle,
             reopen=CODE_ATTRIBUTE in message.attributes,
+            traceparent=first_traceparent(message.attributes, dict(work.metadata), dict(version.metadata)),
         )
 
     async def _after_claim(self, claim: Claim, version: ObjectVersion, message: Message, keeper: Keeper) -> Settlement:
@@ -186,12 +192,13 @@ class Jobs:
             return Settlement(Settle.DELETE, "dead")
         if claim.lease is None:
             raise AssertionError("a granted claim has a lease")
-        return await self._run(claim, claim.lease, file, version, message, keeper)
+        with job_span(self._tracer, file, claim.lease, message):
+            return await self._run(claim, claim.lease, file, version, message, keeper)
 
     async def _run(
         self, claim: Claim, lease: Lease, file: File, version: ObjectVersion, message: Message, keeper: Keeper
     ) -> Settlement:
-        figures, progress, begun = JobFigures(), Progress(), perf_counter()
+        figures, progress, begun = JobFigures(tracer=self._tracer), Progress(), perf_counter()
         log.info("job_started", profile=file.profile, attempt=lease.attempt, key=file.key, size_bytes=version.size_bytes)
         try:
             job = Job(file, version, lease.run_id, partial(keeper.confirm, lease, progress))
@@ -368,6 +375,7 @@ class Jobs:
         self, file: File, lease: Lease, outcome: Outcome, figures: JobFigures, begun: float, *, error: FileError | None = None
     ) -> None:
         """The one line, and the one count, of a job's end."""
+        tell_end(self._tracer, outcome, figures, error)
         self._metrics.jobs.labels(file.profile, outcome).inc()
         for stage, seconds in figures.seconds.items():
             self._metrics.stage_duration.labels(stage).observe(seconds)

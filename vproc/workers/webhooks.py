@@ -6,18 +6,21 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
+from vproc.core.trace_context import TRACEPARENT
 from vproc.core.webhook_delivery import DeliveryOutcome, Sent, Trouble, Verdict, judge
 from vproc.core.webhook_signing import signed_headers
 from vproc.errors import TransientError, VprocError
 from vproc.ports import DueEvent, Outbox, WebhookSender
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.tracing import Attributes, NoTracer, SpanKind, Tracer
 
 LOOK_EVERY_S = 2.0
 AT_ONCE = 32
@@ -43,6 +46,7 @@ class Webhooks:
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
         look_every_s: float = LOOK_EVERY_S,
+        tracer: Tracer | None = None,
     ) -> None:
         self._outbox = outbox
         self._sender = sender
@@ -51,6 +55,7 @@ class Webhooks:
         self._wall = wall
         self._chance = chance
         self._look_every_s = look_every_s
+        self._tracer = tracer or NoTracer()
         self._running: Counter[str] = Counter()
         self._woken = anyio.Event()
 
@@ -91,7 +96,7 @@ class Webhooks:
     async def _deliver(self, event: DueEvent) -> None:
         try:
             # What is not noted is sent again under the same id when the lease has ended.
-            with anyio.move_on_after(LEASE_S) as bound:
+            with anyio.move_on_after(LEASE_S) as bound, self._span(event):
                 await self._attempt(event)
             if bound.cancelled_caught:
                 log.warning("webhook_not_noted", webhook_id=event.event_id)
@@ -107,6 +112,18 @@ class Webhooks:
             if not self._running[event.host]:
                 del self._running[event.host]
             self._woken.set()
+
+    def _span(self, event: DueEvent) -> AbstractContextManager[None]:
+        """Of an attempt, in the trace of the request that asked for it. The address may hold a token: its host is told."""
+        attributes: Attributes = {
+            "http.request.method": "POST",
+            "server.address": event.host,
+            "vproc.attempt": event.attempt,
+            "vproc.event_type": event.type,
+            "vproc.file_id": str(event.file_id) if event.file_id else None,
+            "vproc.webhook_id": event.event_id,
+        }
+        return self._tracer.span("webhook", kind=SpanKind.CLIENT, parent=event.traceparent, attributes=attributes)
 
     async def _give_back(self, event: DueEvent) -> None:
         """What a drain broke off is due at once for another daemon, and no attempt of it counts. What was noted stays noted."""
@@ -135,6 +152,8 @@ class Webhooks:
                     event, result, disable=verdict.outcome is DeliveryOutcome.DISABLED and sent is not None
                 )
         self._metrics.webhook_deliveries.labels(verdict.outcome.value).inc()
+        told: Attributes = {"http.response.status_code": sent.status if sent else None, "vproc.outcome": verdict.outcome.value}
+        self._tracer.tell(told, error=None if verdict.outcome is DeliveryOutcome.DELIVERED else result)
         log.info(
             "webhook_attempted", webhook_id=event.event_id, type=event.type, host=event.host, attempt=event.attempt,
             result=result, outcome=verdict.outcome.value, noted=ours,
@@ -144,6 +163,8 @@ class Webhooks:
         begun = time.perf_counter()
         timestamp = int(self._wall())
         headers = signed_headers(self._secrets, webhook_id=event.event_id, timestamp=timestamp, body=event.body)
+        if (traceparent := self._tracer.traceparent()) is not None:
+            headers |= {TRACEPARENT: traceparent}
         try:
             sent = await self._sender.send(event.url, headers=headers, body=event.body)
         except Exception:
