@@ -117,16 +117,20 @@ def make_app(
     app[PAGES] = load_pages(
         openapi_document(ROUTES, version=versions.vproc), limits, hosted=accounts is not None and accounts.hosted is not None
     )
+    app[_ROUTE_OF] = _add_routes(app)
+    app.on_response_prepare.append(_common_headers)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+def _add_routes(app: web.Application) -> Mapping[web.AbstractRoute, Route]:
     route_of: dict[web.AbstractRoute, Route] = {}
     for route in ROUTES:
         resource = app.router.add_resource(route.path)
         route_of[resource.add_route(route.method, route.handler)] = route
         if route.method == hdrs.METH_GET and not route.streams and route.audit is None:
             route_of[resource.add_route(hdrs.METH_HEAD, route.handler)] = route
-    app[_ROUTE_OF] = MappingProxyType(route_of)
-    app.on_response_prepare.append(_common_headers)
-    app.on_shutdown.append(_end_streams)
-    return app
+    return MappingProxyType(route_of)
 
 
 @asynccontextmanager
