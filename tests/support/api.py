@@ -30,6 +30,7 @@ from vproc.http import make_app, serve_app
 from vproc.ports import AccountParts, Caller
 from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
+from vproc.tracing import Tracer
 from vproc.vitals import Vitals
 
 PROFILES = ("abr", "mp4", "copy")
@@ -128,6 +129,7 @@ async def running_api(
     accounts: Callable[[SqlCatalog], AccountParts] | None = None,
     vitals: Vitals | None = None,
     database_url: str | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[RunningApi]:
     """An API on a port of its own, with its catalog in that folder, or at that address. ``accounts`` makes its accounts over that
     catalog."""
@@ -147,6 +149,7 @@ async def running_api(
             queue=queue,
             identity=identity or OpenIdentity(),
             vitals=vitals,
+            tracer=tracer,
             keys=catalog,
             metrics=metrics,
             limits=limits or Limits(profiles=PROFILES),

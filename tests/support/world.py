@@ -25,6 +25,7 @@ from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.ports import ObjectStore, Queue
 from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
+from vproc.tracing import Tracer
 from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
@@ -196,6 +197,7 @@ def parts_over(
     max_attempts: int = 3,
     job_timeout_s: float = 30,
     on_job_ended: Callable[[], None] = lambda: None,
+    tracer: Tracer | None = None,
 ) -> Parts:
     """A worker over any adapters. Its scratch is ``folder``; the visibility timeout is four seconds."""
     pipeline = StubPipeline(processed)
@@ -210,7 +212,7 @@ def parts_over(
     )
     jobs = Jobs(
         queue=queue, catalog=catalog, raw=raw, processed=processed, pipeline=pipeline, rules=rules, intake=intake,
-        metrics=metrics, on_job_ended=on_job_ended, jitter=lambda: 0.0,
+        metrics=metrics, on_job_ended=on_job_ended, jitter=lambda: 0.0, tracer=tracer,
     )  # fmt: skip
     reconciler = Reconciler(
         catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, delete_raw=delete_raw, tell=lambda _: None
@@ -228,6 +230,7 @@ async def open_world(
     max_attempts: int = 3,
     job_timeout_s: float = 30,
     wrap: Callable[[SqlCatalog], SqlCatalog] = lambda catalog: catalog,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[World]:
     """A world that begins empty. The visibility timeout is four seconds. ``wrap`` stands between the parts and the catalog."""
     async with open_catalog(f"sqlite+aiosqlite:///{tmp_path / 'world.db'}") as opened:
@@ -239,7 +242,7 @@ async def open_world(
         woken: list[None] = []
         parts = parts_over(
             catalog, queue, raw, processed, folder=tmp_path, metrics=metrics, delete_raw=delete_raw, max_attempts=max_attempts,
-            job_timeout_s=job_timeout_s, on_job_ended=lambda: woken.append(None),
+            job_timeout_s=job_timeout_s, on_job_ended=lambda: woken.append(None), tracer=tracer,
         )  # fmt: skip
         yield World(
             opened, Given(opened), queue, raw, processed, parts.pipeline, metrics, parts.intake, parts.jobs, parts.janitor, woken
