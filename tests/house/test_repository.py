@@ -74,10 +74,11 @@ def test_the_test_lock_holds_the_other_one() -> None:
 
 def test_the_locks_satisfy_the_project() -> None:
     """Each dependency of pyproject.toml is pinned to a version that it allows. The extra ``vmaf`` is as large as all the others
-    together and a judge alone, so that no installation has it unasked: only the tests' lock pins it."""
+    together and a judge alone, and ``otel`` is for who has a collector: no installation has them unasked, only the tests' lock
+    pins them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    judge, groups = extras.pop("vmaf"), project["dependency-groups"]
+    unasked, groups = [*extras.pop("vmaf"), *extras.pop("otel")], project["dependency-groups"]
     for name, wanted in (
         (
             "requirements.lock",
@@ -87,7 +88,7 @@ def test_the_locks_satisfy_the_project() -> None:
                 *groups["build"],
             ],
         ),
-        ("requirements-test.lock", [*judge, *groups["test"], *groups["lint"]]),
+        ("requirements-test.lock", [*unasked, *groups["test"], *groups["lint"]]),
         ("requirements-docs.lock", groups["docs"]),
     ):
         pinned = pins(name)
