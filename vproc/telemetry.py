@@ -283,6 +283,7 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
     root.setLevel(level.upper())
     for noisy in ("botocore", "aiobotocore", "werkzeug", "alembic", "urllib3", "aiosqlite", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)  # a collector that is away is a warning a second
     structlog.configure(
         processors=[*shared, _masked(renderer)],
         logger_factory=lambda name="vproc": _Lines(out, name),
