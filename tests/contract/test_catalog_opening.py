@@ -29,7 +29,7 @@ from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, awaited_migration, migr
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
-HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ async def test_rows_of_the_first_schema_stand_after_all_steps(empty_url: str, tm
 async def test_what_failed_before_the_time_was_kept_failed_when_it_last_changed(empty_url: str, tmp_path: Path) -> None:
     """Of a row of before that is as near as one comes; no other row is given a time."""
     before = tmp_path / "before"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("v0008*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("v000[89]*", "__pycache__"))
     ids = {status: uuid4() for status in (Status.FAILED, Status.COMPLETED)}
     async with connected(empty_url, migrating=True) as engine, Database(engine).write() as connection:
         assert await connection.run_sync(upgrade, ScriptDirectory(before)) == HEAD[:7]
