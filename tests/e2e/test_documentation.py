@@ -51,6 +51,7 @@ NOT_RUN = {
     "docs/how-to/run-as-a-service.md#run-it-as-a-service:2": "likewise",
     "docs/how-to/run-in-a-container.md#run-it-in-a-container": "root and a container engine: `make boots` builds the image",
     "docs/how-to/run-in-a-container.md#try-it": "likewise; runs it",
+    "docs/how-to/run-in-a-container.md#a-container-for-each-video": "likewise",
     "docs/how-to/run-in-a-container.md#run-it": "likewise; runs it, confined as here",
 }
 """Blocks that do not run, and why. The `vproc` commands in them are read by the command line all the same."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from time import perf_counter
@@ -81,8 +82,9 @@ class Jobs:
         self._vitals = vitals or Vitals()
         self._jitter = jitter
 
-    async def handle(self, message: Message) -> None:
-        """Do what the message asks, and settle it. Raises nothing but a cancellation, on which all is handed back."""
+    async def handle(self, message: Message) -> list[Settlement]:
+        """Do what the message asks, and settle it; what became of each of its objects. Raises nothing but a cancellation, on
+        which all is handed back."""
         keeper = Keeper(
             message,
             queue=self._queue,
@@ -105,6 +107,7 @@ class Jobs:
                 log.exception("message_handling_failed")
                 settlements = [Settlement(Settle.RETURN, "returned", delay_s=30)]
             await settle(self._queue, keeper.receipts, settlements, self._metrics)
+            return settlements
 
     async def _work_through(self, message: Message, keeper: Keeper) -> list[Settlement]:
         try:
@@ -137,7 +140,7 @@ class Jobs:
         await keeper.ensure_fresh()
         claim = await self._catalog.claim(self._claim_request(work, version, file_id, profile, message, keeper))
         with structlog.contextvars.bound_contextvars(file_id=str(file_id)):
-            return await self._after_claim(claim, version, message, keeper)
+            return replace(await self._after_claim(claim, version, message, keeper), file_id=file_id)
 
     def _profile(self, work: Work, version: ObjectVersion, known: File | None) -> str:
         """Fixed by the API where it made the file; else the message's, the object's own, or the default."""
