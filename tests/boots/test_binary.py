@@ -30,6 +30,7 @@ READY_WITHIN_S = 60
 STOPS_WITHIN_S = 30
 WRONG_PLACE = 78
 SUITE = "trixie"
+GLIBC = {"ld-linux-x86-64", "ld-linux-aarch64", "libc", "libm", "libdl", "libpthread", "librt", "libresolv", "libutil"}
 USER = 12345
 HOME = "/home/video"
 # Its own view of the disks, with what every machine has, and away with it at the end.
@@ -142,7 +143,7 @@ def test_the_main_job(machine: Machine) -> None:
     with machine.dev() as (process, ready, log):
         own = str(unpacked(machine))
         foreign = [path for path in loaded(process.pid) if not path.startswith(own)]
-        assert {Path(path).name.partition(".so")[0].partition("-")[0] for path in foreign} <= {"libc", "libm", "ld"}, foreign
+        assert {Path(path).name.partition(".so")[0] for path in foreign} <= GLIBC, foreign
         told = machine.run("submit", "--wait", "--json", "/usr/local/share/short.mp4", VPROC_API_URL=ready["api"])
         caller = Caller(ready["api"])
         file_id = json.loads(told.splitlines()[-1])["file_id"]
@@ -166,7 +167,7 @@ def test_the_main_job(machine: Machine) -> None:
 
 def test_the_other_commands(machine: Machine) -> None:
     """The demo starts the daemon by itself; the doctor tells of a whole jail; profiles come from the package's own file."""
-    shown = machine.run("demo", "/usr/local/share/short.mp4")
+    shown = machine.run("demo", "/usr/local/share/short.mp4", "--to", f"{HOME}/data/demo")
     assert "master.m3u8" in shown
     assert "abr" in machine.run("profiles")
     done = subprocess.run(machine.command("/usr/local/bin/vproc", "doctor"), check=False, capture_output=True, text=True)
@@ -185,3 +186,12 @@ def test_a_folder_of_another_user_is_not_taken(machine: Machine) -> None:
     assert refused.returncode == WRONG_PLACE
     assert "belongs to somebody else" in refused.stderr
     assert machine.run("--version", VPROC_UNPACK_DIR=f"{HOME}/.cache/vproc").startswith("vproc ")
+
+
+def test_root_unpacks_it_for_a_service(machine: Machine) -> None:
+    """Once, where the service may only read: its user takes what root put there, and nothing is unpacked anew."""
+    place = {"VPROC_UNPACK_DIR": "/opt/vproc"}
+    run(*machine.command("/usr/local/bin/vproc", "--version", user=0, **place))
+    before = list((machine.tree / "opt/vproc").iterdir())
+    assert machine.run("--version", **place).startswith("vproc ")
+    assert list((machine.tree / "opt/vproc").iterdir()) == before
