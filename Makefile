@@ -28,7 +28,7 @@ SETUP_RELEASE := @scripts/setup release
 QUICK := tests/core tests/golden tests/workers tests/api tests/house $(wildcard tests/test_*.py)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: help demo dev test lint types unit chaos boots bench docs binary format lock setup clean
+.PHONY: help demo dev test lint types unit chaos boots bench docs binary dist audit format lock setup clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,14 @@ docs: ## the documentation as a site in dist/site; a link that leads nowhere is 
 binary: ## dist/vproc: one file that runs on machines without Python
 	$(SETUP_RELEASE)
 	@.venv-release/bin/python scripts/build-binary
+
+dist: ## the wheel and the sdist in dist/, looked into before they land there
+	$(SETUP_RELEASE)
+	@.venv-release/bin/python scripts/build-dist
+
+audit: ## what is known against the pinned packages; says so where it cannot be asked
+	$(SETUP_RELEASE)
+	@.venv-release/bin/python scripts/audit
 
 format: ## format the code and mend what the linter can mend by itself
 	$(SETUP_TEST)
