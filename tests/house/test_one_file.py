@@ -9,14 +9,13 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Mapping
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.support.daemon import on_its_own_disk
+from tests.support.scripts import script
 from tests.support.source import ROOT
 
 HEADER = ROOT / "scripts" / "one-file.sh"
@@ -31,12 +30,7 @@ printf '%s\\n' "pid=$$" "path=$PATH" "umask=$(umask)" "certificates=${SSL_CERT_F
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
     """`scripts/build-binary`, which is a program and no module."""
-    loader = SourceFileLoader("build_binary", str(ROOT / "scripts" / "build-binary"))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return script("build-binary")
 
 
 def build(builder: ModuleType, folder: Path, *, code: int = 0, version: str = "1.2.3") -> Path:
