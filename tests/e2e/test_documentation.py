@@ -51,6 +51,8 @@ NOT_RUN = {
     "docs/how-to/run-in-a-container.md#run-it-in-a-container": "root and a container engine: `make boots` builds the image",
     "docs/how-to/run-in-a-container.md#try-it": "likewise; runs it",
     "docs/how-to/run-in-a-container.md#run-it": "likewise; runs it, confined as here",
+    "docs/how-to/one-file.md#run-it-from-one-file": "packs for half a minute: `make boots` builds it and runs it without Python",
+    "docs/how-to/one-file.md#as-a-service": "root: `make boots` has root unpack it for another user",
 }
 """Blocks that do not run, and why. The `vproc` commands in them are read by the command line all the same."""
 
