@@ -177,10 +177,13 @@ def _check_html(text: str, folder: Path) -> None:
 
 def _check_unit(text: str, folder: Path) -> None:
     """systemd knows every line, as additions to our unit."""
-    unit = (ROOT / "systemd" / "vproc.service").read_text()
-    (folder / "vproc.service").write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit, flags=re.MULTILINE))
+
+    def somewhere(unit: str) -> str:
+        return re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit, flags=re.MULTILINE)
+
+    (folder / "vproc.service").write_text(somewhere((ROOT / "systemd" / "vproc.service").read_text()))
     (folder / "vproc.service.d").mkdir()
-    (folder / "vproc.service.d" / "override.conf").write_text(text)
+    (folder / "vproc.service.d" / "override.conf").write_text(somewhere(text))
     told = subprocess.run(["systemd-analyze", "verify", folder / "vproc.service"], check=False, capture_output=True, text=True)
     assert (told.returncode, told.stderr) == (0, "")
 
