@@ -12,11 +12,11 @@ from typing import TypeVar
 import anyio
 import click
 
-from bench import announce, av1, idle, quality
+from bench import announce, av1, idle, quality, submit_resume
 from bench.announce import announce_lines, measure_announce
 from bench.av1 import av1_lines, av1_rounds, measure_av1
 from bench.clips import make_clips, make_large, require_space
-from bench.figures import MB, LatencyRun, MemoryRun, percentile
+from bench.figures import MB, Conditions, LatencyRun, MemoryRun, percentile
 from bench.goals import Goal, Round
 from bench.idle import IDLE_S, idle_lines, measure_idle
 from bench.latency import FILES, PROBE_EVERY_MS, measure_latency
@@ -25,6 +25,7 @@ from bench.processes import BenchError
 from bench.quality import measure_quality, quality_lines, quality_rounds
 from bench.results import RESULTS, held, latency_lines, memory_lines, write_section
 from bench.rounds import make_bench_clips, measure_rounds
+from bench.submit_resume import measure_resume, resume_lines
 from bench.suite import COMPARISONS, arms_of, comparison_lines
 
 Run = TypeVar("Run")
@@ -128,6 +129,25 @@ async def _announce(options: Options, folder: Path) -> bool:
     return _told(announce.GOALS, rounds)
 
 
+async def _resume(options: Options, folder: Path) -> bool:
+    require_space(folder, submit_resume.SPACE_BYTES)
+    click.echo("making a file of a gigabyte ...")
+    large = await make_large(folder, submit_resume.FILE_BYTES)
+
+    async def measure(work: Path) -> tuple[Round, Conditions]:
+        return await measure_resume(large, work)
+
+    def tell(run: tuple[Round, Conditions]) -> str:
+        again = run[0]["again"]
+        return f"{again['sent'] / MB:,.1f} MB sent again of {again['missing'] / MB:,.1f} MB missing"
+
+    rounds, beside = zip(*await _several(options.runs_or(3), folder, measure, tell), strict=True)
+    lines = resume_lines(rounds, beside, size=large.stat().st_size)
+    large.unlink()
+    write_section("A submit that was killed", lines, to=options.results)
+    return _told(submit_resume.GOALS, rounds)
+
+
 def _told(goals: Sequence[Goal], rounds: Sequence[Round]) -> bool:
     """Say each verdict; whether all hold."""
     for goal in goals:
@@ -142,6 +162,7 @@ _MEASUREMENTS: Mapping[str, Measure] = {
     "memory": _memory,
     "latency": _latency,
     "announce": _announce,
+    "resume": _resume,
 }
 
 

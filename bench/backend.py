@@ -2,8 +2,8 @@
 SQS by moto, which keeps messages in memory and no object.
 
 One line of JSON says where. Then each line on standard input is a command, answered by one line of JSON: ``limit N`` (MB/s in
-each direction; 0: none) and ``calls`` both tell how many requests S3 and SQS have had, and when SQS had its last hundred. It
-ends with its standard input.
+each direction; 0: none) and ``calls`` both tell how many requests S3 and SQS have had, and when SQS had its last hundred;
+``parts`` tells what uploads in parts have sent, and what of it stands in the raw bucket. It ends with its standard input.
 ``journal.jsonl`` in DIR tells of each object when it stands, and of each event when it is sent, by the clock of the day.
 """
 
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote_plus
@@ -32,20 +33,24 @@ from vproc.embedded import embedded_aws
 
 RAW, PROCESSED = "bench-raw", "bench-processed"
 JOURNAL = "journal.jsonl"
-LIMIT, CALLS = "limit", "calls"
+LIMIT, CALLS, PARTS = "limit", "calls", "parts"
 
 
 class Backend:
     """Both servers: where they are, and how many requests they have had."""
 
-    def __init__(self, store: Store, environment: dict[str, str], sqs_calls: _Calls) -> None:
+    def __init__(self, store: Store, raw: Bucket, environment: dict[str, str], sqs_calls: _Calls) -> None:
         self.environment = environment
         self._store = store
+        self._raw = raw
         self._sqs_calls = sqs_calls
 
     def obey(self, command: str) -> dict[str, Any]:
         """One command. Raises `ValueError` for one that there is not."""
         word, _, value = command.partition(" ")
+        if word == PARTS:
+            standing = [piece.size_bytes for _, upload in self._raw.uploads("") for piece in upload.parts.values()]
+            return {**asdict(self._store.parts_in), "standing_bytes": sum(standing), "standing": len(standing)}
         if word == LIMIT:
             self._store.limit(float(value))
         elif word != CALLS:
@@ -113,7 +118,7 @@ async def open_backend(data: Path, *, limit_mb_per_s: float = 0) -> AsyncIterato
                 environment = embedded.environment | {"VPROC_RAW_BUCKET": RAW, "VPROC_PROCESSED_BUCKET": PROCESSED}
                 del environment["AWS_ENDPOINT_URL"]
                 environment |= {"AWS_ENDPOINT_URL_S3": s3_url, "AWS_ENDPOINT_URL_SQS": embedded.sqs_url}
-                yield Backend(store, environment, calls)
+                yield Backend(store, buckets[RAW], environment, calls)
         server_log.removeHandler(calls)
 
 

@@ -20,19 +20,19 @@ _SCENE = "gradients=s=1280x720:r=30:d={seconds}:n=6:speed=0.03:seed={seed},noise
 _NOISE = "nullsrc=s=1920x1080:r=30:d={seconds},format=yuv420p,noise=alls=60:allf=t"
 
 
-async def make_large(folder: Path) -> Path:
-    """At least `LARGE_BYTES` of 1080p H.264 of some 200 Mb/s with AAC, in MP4: one block of a few seconds, again and again."""
+async def make_large(folder: Path, least_bytes: int = LARGE_BYTES) -> Path:
+    """At least so much of 1080p H.264 of some 200 Mb/s with AAC, in MP4: one block of a few seconds, again and again."""
     block, listing, large = folder / "block.mp4", folder / "blocks.txt", folder / "large.mp4"
     await run_ffmpeg(
         *("-f", "lavfi", "-i", _NOISE.format(seconds=_BLOCK_S), "-f", "lavfi", "-i", f"sine=f=220:d={_BLOCK_S}"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", str(_BLOCK_BPS), "-maxrate", str(_BLOCK_BPS)),
         *("-bufsize", str(_BLOCK_BPS), "-g", "60", "-c:a", "aac", "-shortest", str(block)),
     )
-    times = -(-LARGE_BYTES // block.stat().st_size)
+    times = -(-least_bytes // block.stat().st_size)
     listing.write_text("ffconcat version 1.0\n" + f"file {block.name}\n" * times)
     await run_ffmpeg("-f", "concat", "-i", str(listing), "-c", "copy", str(large))
     block.unlink()
-    if large.stat().st_size < LARGE_BYTES:
+    if large.stat().st_size < least_bytes:
         raise BenchError(f"the large file has only {large.stat().st_size} bytes")
     return large
 

@@ -10,6 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -36,6 +37,16 @@ OnCreated = Callable[[str, Entry, str], Awaitable[None]]
 """Told of each new object: the bucket, the object, the event's name (``ObjectCreated:Put``)."""
 
 
+@dataclass(slots=True)
+class PartsIn:
+    """What came in as parts so far: ``received_bytes`` whether or not the part was ended, ``parts`` that were, and how many are
+    coming in now."""
+
+    received_bytes: int = 0
+    parts: int = 0
+    arriving: int = 0
+
+
 @asynccontextmanager
 async def serve_store(store: Store, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve until the block ends; gives the address."""
@@ -52,13 +63,15 @@ async def serve_store(store: Store, *, host: str = "127.0.0.1", port: int = 0) -
 
 
 class Store:
-    """Buckets by name, and what S3 answers to a request on them. ``calls`` counts the requests so far.
+    """Buckets by name, and what S3 answers to a request on them. ``calls`` counts the requests so far, ``parts_in`` what uploads
+    in parts sent.
 
     ``limit_mb_per_s`` bounds the bodies of all connections together, each direction by itself; 0 is without a limit.
     """
 
     def __init__(self, buckets: Mapping[str, Bucket], *, on_created: OnCreated | None = None, limit_mb_per_s: float = 0) -> None:
         self.calls = 0
+        self.parts_in = PartsIn()
         self._buckets = buckets
         self._on_created = on_created
         self._limited = limit_mb_per_s > 0
@@ -87,23 +100,31 @@ class Store:
         key = unquote(raw_key)
         if not key:
             return await self._on_bucket(request, bucket)
-        match request.method, "uploadId" in request.query:
-            case "GET" | "HEAD", False:
+        if "uploadId" in request.query:
+            return await self._on_upload(request, bucket, key)
+        match request.method:
+            case "GET" | "HEAD":
                 return await self._read(request, bucket.entry(key))
-            case "PUT", False:
+            case "PUT":
                 return await self._put(request, bucket, key)
-            case "PUT", True:
-                return await self._put_part(request, bucket, key)
-            case "POST", True:
-                return await self._complete(request, bucket, key)
-            case "POST", False if "uploads" in request.query:
+            case "POST" if "uploads" in request.query:
                 return _begin(request, bucket, key)
-            case "DELETE", True:
-                bucket.abort(key, request.query["uploadId"])
-                return web.Response(status=HTTPStatus.NO_CONTENT)
-            case "DELETE", False:
+            case "DELETE":
                 bucket.require(key, if_match=request.headers.get(hdrs.IF_MATCH))
                 bucket.remove(key)
+                return web.Response(status=HTTPStatus.NO_CONTENT)
+        raise _unknown(request)
+
+    async def _on_upload(self, request: web.Request, bucket: Bucket, key: str) -> web.Response:
+        match request.method:
+            case "GET":
+                return _list_parts(request, bucket, key)
+            case "PUT":
+                return await self._put_part(request, bucket, key)
+            case "POST":
+                return await self._complete(request, bucket, key)
+            case "DELETE":
+                bucket.abort(key, request.query["uploadId"])
                 return web.Response(status=HTTPStatus.NO_CONTENT)
         raise _unknown(request)
 
@@ -151,8 +172,8 @@ class Store:
         if self._on_created is not None:
             await self._on_created(bucket.name, entry, event)
 
-    async def _receive(self, request: web.Request, bucket: Bucket) -> Piece:
-        """Bring a body to disk, and hold it against the checksum that came with it."""
+    async def _receive(self, request: web.Request, bucket: Bucket, *, on_bytes: Callable[[int], None] | None = None) -> Piece:
+        """Bring a body to disk, and hold it against the checksum that came with it. ``on_bytes`` hears of each piece."""
         if "aws-chunked" in request.headers.get(hdrs.CONTENT_ENCODING, ""):
             # Over plain HTTP botocore puts a checksum in a header and the body as it is.
             raise S3Error(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This store takes no aws-chunked bodies.")
@@ -161,6 +182,8 @@ class Store:
             pending = bytearray()
             async for chunk in request.content.iter_any():
                 await self._up.passed(len(chunk))
+                if on_bytes is not None:
+                    on_bytes(len(chunk))
                 pending += chunk
                 if len(pending) >= WRITE_BYTES:
                     await anyio.to_thread.run_sync(intake.add, pending)
@@ -176,13 +199,21 @@ class Store:
     async def _put_part(self, request: web.Request, bucket: Bucket, key: str) -> web.Response:
         upload_id = request.query["uploadId"]
         bucket.upload(key, upload_id)
-        piece = await self._receive(request, bucket)
+        self.parts_in.arriving += 1
+        try:
+            piece = await self._receive(request, bucket, on_bytes=self._part_came)
+        finally:
+            self.parts_in.arriving -= 1
+        self.parts_in.parts += 1
         try:
             bucket.add_part(key, upload_id, int(request.query["partNumber"]), piece)
         except S3Error:
             piece.path.unlink()
             raise
         return web.Response(headers={hdrs.ETAG: f'"{piece.etag}"', _CHECKSUM: piece.checksum})
+
+    def _part_came(self, size_bytes: int) -> None:
+        self.parts_in.received_bytes += size_bytes
 
     async def _read(self, request: web.Request, entry: Entry) -> web.StreamResponse:
         if_match = request.headers.get(hdrs.IF_MATCH)
@@ -288,6 +319,24 @@ def _list_uploads(request: web.Request, bucket: Bucket) -> web.Response:
     return _xml(
         f'<ListMultipartUploadsResult xmlns="{_NAMESPACE}"><Bucket>{bucket.name}</Bucket>{encoding}'
         f"<IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"
+    )
+
+
+def _list_parts(request: web.Request, bucket: Bucket, key: str) -> web.Response:
+    upload_id = request.query["uploadId"]
+    after = int(request.query.get("part-number-marker") or 0)
+    found = bucket.upload(key, upload_id).parts
+    standing = [(number, found[number]) for number in sorted(found) if number > after]
+    shown = standing[:_MOST_KEYS]
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{piece.etag}&quot;</ETag><Size>{piece.size_bytes}</Size></Part>"
+        for number, piece in shown
+    )
+    more = len(standing) > len(shown)
+    marker = f"<NextPartNumberMarker>{shown[-1][0]}</NextPartNumberMarker>" if more else ""
+    return _xml(
+        f'<ListPartsResult xmlns="{_NAMESPACE}"><Bucket>{bucket.name}</Bucket><Key>{escape(key)}</Key>'
+        f"<UploadId>{upload_id}</UploadId><IsTruncated>{str(more).lower()}</IsTruncated>{marker}{parts}</ListPartsResult>"
     )
 
 

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
+from vproc.aws.dead_letters import SqsDeadLetters
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
@@ -24,7 +25,9 @@ def _no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_aws")
-async def test_an_upload_tells_the_queue_and_the_dead_have_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_upload_tells_the_queue_and_the_dead_have_a_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """By the daemon's own adapters and nothing but the environment that it gives."""
     async with embedded_aws() as aws:
         for name, value in aws.environment.items():
@@ -43,6 +46,9 @@ async def test_an_upload_tells_the_queue_and_the_dead_have_a_place(monkeypatch: 
                 bodies = [json.loads(message.body) for message in received]
                 events += [body["Event"] if "Event" in body else body["Records"][0]["s3"]["object"]["key"] for body in bodies]
             assert "videos%2Fa.mp4" in events
+            letters = SqsDeadLetters(control=clients.sqs, queue_url=aws.queue_url, dlq_url=aws.dlq_url)
+            assert await letters.move_all() is None  # so it is done by hand
+    assert "Traceback" not in caplog.text
     await check_closed(aws)
 
 

@@ -25,6 +25,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from vproc import __version__
+from vproc.api.desk import OperationsDesk
 from vproc.api.parts import Limits, Versions
 from vproc.api.readiness import Check, ReadinessChecks
 from vproc.aws.host import open_host
@@ -196,6 +197,7 @@ async def _open_worker(
     """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
     async with open_scratch(settings.scratch_dir) as scratch:
         tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+        outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
         pipeline = Pipeline(
@@ -318,6 +320,7 @@ def _make_app(
         versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker else None),
         readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
         draining=draining,
+        desk=OperationsDesk(reader=outside.catalog, letters=outside.letters, gauges=outside.gauges, metrics=outside.metrics),
         vitals=vitals,
     )
 

@@ -135,6 +135,22 @@ class NotFoundError(RequestError):
     title = "Not Found"
 
 
+class LetterNotFoundError(NotFoundError):
+    """No dead letter of that name, at least none that nobody else looks at just now."""
+
+    def __init__(self, name: str, *, among: int) -> None:
+        super().__init__(f"There is no dead letter {name!r} among the {among} that are seen; others may be looked at elsewhere.")
+        self.name = name
+        self.among = among
+
+
+class ForbiddenError(RequestError):
+    """Known, and still not allowed. The detail says who is."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class ConflictError(RequestError):
     """The file's state does not allow it. The detail names the state and what does."""
 

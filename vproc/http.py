@@ -19,10 +19,11 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from vproc.api import accounts, downloads, events, hosted, multipart, operations, pages, playback, sessions, signing, uploads
+from vproc.api import accounts, downloads, events, hosted, multipart, operations, ops, pages, playback, sessions, signing, uploads
 from vproc.api.audit import peer_of, write_audit
 from vproc.api.body import MOST_BODY_BYTES, refuse_encoded
 from vproc.api.cors import answer_preflight, tell_who_may_read
+from vproc.api.desk import OperationsDesk
 from vproc.api.models import Readiness
 from vproc.api.openapi import openapi_document
 from vproc.api.pages import PAGES, load_pages
@@ -31,14 +32,14 @@ from vproc.api.problem import problem_response
 from vproc.api.rates import RateLimit, counted_as
 from vproc.api.route import Access, Handler, Route
 from vproc.api.sessions import refuse_foreign_page
-from vproc.errors import ConfigError, UnauthenticatedError
+from vproc.errors import ConfigError, ForbiddenError, UnauthenticatedError
 from vproc.ports import AccountParts, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.telemetry import Metrics
 from vproc.vitals import Vitals
 
 ROUTES = (
     *uploads.ROUTES, *multipart.ROUTES, *signing.ROUTES, *downloads.ROUTES, *playback.ROUTES, *events.ROUTES, *sessions.ROUTES,
-    *accounts.ROUTES, *hosted.ROUTES, *operations.ROUTES, *pages.ROUTES,
+    *accounts.ROUTES, *hosted.ROUTES, *operations.ROUTES, *ops.ROUTES, *pages.ROUTES,
 )  # fmt: skip
 """Every route there is."""
 
@@ -52,6 +53,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _DOORS = "/auth/"
 """Open routes by which somebody becomes known: guesses are counted by the address that they come from."""
+
+FOR_ADMINS = "This is for admins: a key with the scope admin, or a token that makes one."
 
 _OWNERS = web.AppKey("owners", RateLimit)
 _UNKNOWN = web.AppKey("unknown", RateLimit)
@@ -75,6 +78,7 @@ def make_app(
     versions: Versions,
     readiness: Callable[[], Awaitable[Readiness]],
     draining: anyio.Event,
+    desk: OperationsDesk,
     new_id: Callable[[], UUID] = uuid4,
     accounts: AccountParts | None = None,
     vitals: Vitals | None = None,
@@ -98,6 +102,7 @@ def make_app(
         versions=versions,
         readiness=readiness,
         draining=draining,
+        desk=desk,
         new_id=new_id,
         accounts=accounts,
         vitals=vitals or Vitals(),
@@ -226,7 +231,7 @@ async def _errors_answered(request: web.Request, handler: Handler) -> web.Stream
 async def _identified(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who asks, on every route that is not open."""
     route = _route_of(request)
-    if route is not None and route.access is Access.IDENTITY:
+    if route is not None and route.access is not Access.OPEN:
         identity = parts_of(request).identity
         try:
             caller = await identity.identify(request.headers.get(hdrs.AUTHORIZATION), request.cookies)
@@ -238,6 +243,8 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
             refuse_foreign_page(request, changes=route.audit is not None)
         if not caller.admin:
             request.app[_OWNERS].take(caller.owner)
+        if route.access is Access.ADMIN and not caller.admin:
+            raise ForbiddenError(FOR_ADMINS)
         # Every line that this request logs says who made it.
         with structlog.contextvars.bound_contextvars(owner=caller.owner, **({"key_id": caller.key_id} if caller.key_id else {})):
             return await handler(request)

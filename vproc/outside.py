@@ -14,6 +14,7 @@ from typing import TypeVar
 import anyio
 
 from vproc import __version__
+from vproc.aws.cloudwatch import CloudWatchBacklog
 from vproc.aws.dead_letters import SqsDeadLetters
 from vproc.aws.multipart import S3Multipart
 from vproc.aws.s3 import S3Bucket
@@ -23,6 +24,7 @@ from vproc.core.webhook_signing import SECRET_BYTES, read_secrets
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ConfigError, DependencyError, TransientError
 from vproc.outgoing import CheckedSender
+from vproc.queue_gauges import QueueGauges
 from vproc.settings import Role, Settings
 from vproc.telemetry import Metrics
 from vproc.workers.janitor import Janitor
@@ -44,6 +46,7 @@ class Outside:
     metrics: Metrics
     letters: SqsDeadLetters | None
     multipart: S3Multipart
+    gauges: QueueGauges
 
     def reconciler(self, *, delete_raw: bool, tell: Callable[[Repaired], None], dry_run: bool = False) -> Reconciler:
         """What finds lost events, messages and rows."""
@@ -55,7 +58,7 @@ class Outside:
     def janitor(self, reconciler: Reconciler) -> Janitor:
         """What finishes what a crash left."""
         return Janitor(
-            catalog=self.catalog, raw=self.raw, processed=self.processed, queue=self.queue, metrics=self.metrics,
+            catalog=self.catalog, raw=self.raw, processed=self.processed, gauges=self.gauges, metrics=self.metrics,
             reconciler=reconciler,
         )  # fmt: skip
 
@@ -69,6 +72,7 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             region=settings.aws_region,
             poll_read_timeout_s=settings.poll_read_timeout_s,
             public_endpoint_url=settings.s3_public_endpoint_url,
+            cloudwatch=settings.cloudwatch_namespace is not None,
         ) as clients,
     ):
         raw, processed = (
@@ -95,7 +99,13 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             bucket=settings.raw_bucket, control=clients.s3, presign=clients.presign, metrics=metrics,
             upload_expires_s=settings.upload_expires_s,
         )  # fmt: skip
-        yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart)
+        listener = None
+        if settings.cloudwatch_namespace is not None:
+            listener = CloudWatchBacklog(
+                clients.cloudwatch, namespace=settings.cloudwatch_namespace, queue_url=settings.queue_url
+            )
+        gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, listener=listener)
+        yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart, gauges)
 
 
 async def at_start(variable: str, check: Awaitable[Value]) -> Value:

@@ -149,6 +149,9 @@ class Settings(CognitoSettings):
     webhook_allowed_hosts: Annotated[frozenset[str] | None, NoDecode, Field(validation_alias=_named("WEBHOOK_ALLOWED_HOSTS"))] = (
         None
     )
+    cloudwatch_namespace: Annotated[
+        str | None, Field(validation_alias=_named("CLOUDWATCH_NAMESPACE"), pattern=r"^[a-z][a-zA-Z0-9_./#:-]{0,254}$")
+    ] = None
     cors_origins: Annotated[frozenset[str], NoDecode, Field(validation_alias=_named("CORS_ORIGINS"))] = frozenset()
     ffmpeg: Annotated[str | None, Field(validation_alias=_named("FFMPEG"))] = None
     ffprobe: Annotated[str | None, Field(validation_alias=_named("FFPROBE"))] = None

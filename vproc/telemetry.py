@@ -102,6 +102,14 @@ class Metrics:
             "vproc_event_loop_lag_seconds", "How late the event loop takes up what is due.", buckets=_LAG_BUCKETS,
             registry=registry,
         )  # fmt: skip
+        self.backlog = Gauge(
+            "vproc_backlog_media_seconds", "Seconds of media that wait in the queue, by the mean of the last files.",
+            registry=registry,
+        )  # fmt: skip
+        self.scratch_size = Gauge("vproc_scratch_size_bytes", "Size of the disk where jobs work.", registry=registry)
+        self.queue_read_at = Gauge(
+            "vproc_queue_read_timestamp_seconds", "When the number of messages was last read.", registry=registry
+        )
         self.host_notices = Counter(
             "vproc_host_notices", "Announcements of this host's own end, or of its likelihood.", ["kind"], registry=registry
         )
@@ -135,6 +143,15 @@ class Metrics:
             self.s3_requests.labels(operation, "error").inc()
             raise
         self.s3_requests.labels(operation, "ok").inc()
+
+
+def value_of(gauge: Gauge, *labels: str) -> float | None:
+    """What a gauge stands at; None under labels that nobody has set."""
+    for family in gauge.collect():
+        for sample in family.samples:
+            if tuple(sample.labels.values()) == labels:
+                return float(sample.value)
+    return None
 
 
 class Stopwatch:

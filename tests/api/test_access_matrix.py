@@ -14,10 +14,11 @@ import pytest
 from tests.support.api import Answered, RunningApi, TokenIdentity, running_api
 from tests.support.catalog import FIGURES, completion
 from tests.support.issuer import AUDIENCE, Signer
+from tests.support.memory_letters import dead_letter
 from vproc.api.route import Access, Route
 from vproc.core.files import Status
 from vproc.core.keys import manifest_key
-from vproc.http import ROUTES
+from vproc.http import FOR_ADMINS, ROUTES
 from vproc.oidc.identity import JwtIdentity
 from vproc.oidc.jwk import VerifyingKey, read_key_set
 from vproc.oidc.tokens import TokenVerifier
@@ -35,6 +36,7 @@ class Rule(StrEnum):
     EVERYBODY = "everybody, without an identity"
     EACH_FOR_ITSELF = "whoever has an identity, of what is its own"
     OWNER_AND_ADMIN = "the owner of the file in its path, and an admin"
+    ADMIN = "an admin"
     UPLOADER_AND_ADMIN = "the owner of the upload in its path and of the key in its query, and an admin"
 
 
@@ -76,7 +78,11 @@ RULES = {
     ("GET", "/readyz"): Rule.EVERYBODY,
     ("GET", "/metrics"): Rule.EVERYBODY,
     ("GET", "/version"): Rule.EACH_FOR_ITSELF,
+    ("GET", "/ops/state"): Rule.ADMIN,
+    ("GET", "/ops/dead-letters"): Rule.ADMIN,
+    ("POST", "/ops/dead-letters/redrive"): Rule.ADMIN,
     ("GET", "/"): Rule.EVERYBODY,
+    ("GET", "/ops"): Rule.EVERYBODY,
     ("GET", "/docs"): Rule.EVERYBODY,
     ("GET", "/openapi.json"): Rule.EVERYBODY,
 }
@@ -86,6 +92,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/s3/multipart"): {"filename": "a.mp4", "type": "video/mp4"},
     ("POST", "/s3/multipart/{uploadId}/complete"): {"parts": [{"PartNumber": 1, "ETag": "a"}]},
     ("POST", "/s3/sign"): {"method": "PUT", "key": "a.mp4"},
+    ("POST", "/ops/dead-letters/redrive"): {"all": True},
 }
 UPLOAD_ID = "upload-1"
 ids = [f"{route.method} {route.path}" for route in ROUTES]
@@ -164,6 +171,7 @@ def test_every_route_has_its_rule_and_every_rule_its_route() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=ids)
 def test_what_a_route_says_of_itself_is_its_rule(route: Route) -> None:
     assert (route.access is Access.OPEN) is (rule_of(route) is Rule.EVERYBODY)
+    assert (route.access is Access.ADMIN) is (rule_of(route) is Rule.ADMIN)
     assert ("{file_id}" in route.path) is (rule_of(route) is Rule.OWNER_AND_ADMIN)
     assert ("{uploadId}" in route.path) is (rule_of(route) is Rule.UPLOADER_AND_ADMIN)
 
@@ -174,6 +182,21 @@ async def test_without_an_identity_only_open_routes_answer(api: RunningApi, rout
     assert (answer.status == 401) is (rule_of(route) is not Rule.EVERYBODY)
     if answer.status == 401:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=ids)
+async def test_whoever_is_no_admin_is_told_so_where_only_admins_are_answered(api: RunningApi, route: Route) -> None:
+    """And nothing is done: a letter lies where it lay."""
+    api.letters.letters.append(dead_letter("m-1"))
+    file_id = await anns(api, route)
+    told = {caller: await ask(api, route, caller, file_id) for caller in ("ann", "admin")}
+    for_admins = rule_of(route) is Rule.ADMIN
+    assert (told["ann"].status == 403) is for_admins
+    assert told["admin"].status != 403
+    if for_admins:
+        assert told["ann"].detail == FOR_ADMINS
+        assert "m-1" not in told["ann"].body.decode()
+        assert told["admin"].status == 200
 
 
 _OF_FILES = [route for route in ROUTES if "{file_id}" in route.path or "{uploadId}" in route.path]

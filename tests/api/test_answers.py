@@ -11,19 +11,22 @@ from uuid import UUID
 import pytest
 
 import vproc.api.body
+import vproc.api.desk
 from tests.support.api import PROFILES, RunningApi, TokenIdentity, running_api
 from tests.support.manifests import ladder
 from tests.support.routes import ACCOUNT_ROUTES, half_a_body, path_of
 from vproc.api.identity import COOKIE
 from vproc.api.openapi import openapi_document
-from vproc.api.parts import Limits
+from vproc.api.parts import PARTS, Limits
+from vproc.core.dead_letters import Redriven
 from vproc.core.keys import manifest_key
 from vproc.errors import UnavailableError
 from vproc.http import ROUTES
 from vproc.ports import Caller
 from vproc.vitals import Vitals
 
-BODIED = ("/s3/multipart", "/s3/multipart/u/complete?key=k", "/s3/sign")
+REDRIVE = "/ops/dead-letters/redrive"
+BODIED = ("/s3/multipart", "/s3/multipart/u/complete?key=k", "/s3/sign", REDRIVE)
 A_FILE = {"filename": "a.mp4"}
 
 
@@ -115,6 +118,29 @@ class Provoker:
             await self.ask("POST", "/s3/multipart", json=A_FILE)
             await self.ask("POST", "/s3/sign", json={"method": "PUT", "key": "a.mp4"})
 
+    async def operations(self) -> None:
+        """What depends on the dead letters, and on what an operator wants of them."""
+        letters = self.api.letters
+        for name, path in (("bob", "/ops/state"), ("eve", "/ops/dead-letters")):
+            await self.ask("GET", path, headers={"Authorization": f"Bearer {name}"})
+        for body in ({"ids": ["m"]}, {"all": True}, {}):
+            await self.ask("POST", REDRIVE, json=body)
+        letters.redriven = Redriven(1, "sqs", "it was cancelled")
+        await self.ask("POST", REDRIVE, json={"all": True})
+        with self.monkeypatch.context() as patch:
+            patch.setattr(vproc.api.desk, "REDRIVE_WITHIN_S", 0.0)
+            letters.pause_next("send_back")
+            await self.ask("POST", REDRIVE, json={"all": True})
+        self.api.clock.advance(60)
+        letters.fail_next("_look", UnavailableError("away"))
+        await self.ask("GET", "/ops/dead-letters")
+        with self.monkeypatch.context() as patch:
+            patch.setattr(self.api.app[PARTS].desk, "_letters", None)
+            await self.ask("GET", "/ops/dead-letters")
+            patch.setattr(self.api.catalog, "overview", _away)
+            self.api.clock.advance(60)
+            await self.ask("GET", "/ops/state")
+
     async def requests(self) -> None:
         """What depends on the request."""
         for body in (b'{"file_name": "a.mp4"}', b"{", b"{}", b"x" * 70_000):
@@ -166,6 +192,7 @@ async def test_each_route_gives_the_answers_that_its_document_names_and_no_other
         await provoker.playback()
         await provoker.strangers_page()
         await provoker.parts()
+        await provoker.operations()
         await provoker.requests()
         for name in ("get", "list", "announce", "open_session", "end_session"):
             monkeypatch.setattr(api.catalog, name, _away)

@@ -42,8 +42,22 @@ async def test_the_policy_names_the_cdn_and_the_page_stands_without_credentials(
     assert "img-src 'self' https://cdn.example;" in page.headers["Content-Security-Policy"]
 
 
+async def test_the_operators_page_asks_nobody_but_the_daemon(tmp_path: Path) -> None:
+    """It stands for everybody and holds nothing; what it is told is what the other page is told."""
+    async with running_api(tmp_path) as api:
+        page = await api.get("/ops")
+        html = page.body.decode()
+        for path in re.findall(r'(?:src|href)="([^"#]+)"', html):
+            assert (await api.get(path)).status == 200, path
+        told = re.findall(r'<meta name="vproc" content="([^"]+)">', html)
+        assert told == re.findall(r'<meta name="vproc" content="([^"]+)">', (await api.get("/")).body.decode())
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.endswith("script-src 'self'; connect-src 'self'; img-src 'self'")
+    assert policy.startswith("default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+
+
 @pytest.mark.parametrize(
-    "name", ["index.html", "..", "../http.py", "..%2fhttp.py", "%2e%2e%2fhttp.py", "style.css/", "STYLE.css", ""]
+    "name", ["index.html", "ops.html", "..", "../http.py", "..%2fhttp.py", "%2e%2e%2fhttp.py", "style.css/", "STYLE.css", ""]
 )
 async def test_only_the_pages_own_files_are_served(tmp_path: Path, name: str) -> None:
     async with running_api(tmp_path) as api:

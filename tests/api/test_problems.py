@@ -70,7 +70,7 @@ async def test_without_identity_every_route_that_is_not_open_is_a_401(tmp_path: 
             else:
                 assert answer.status == (404 if path.startswith(("/play/", "/auth/")) else 200), path
                 open_paths.add(route.path)
-    pages = {"/", "/assets/{name}", "/openapi.json", "/docs", "/docs/{name}"}
+    pages = {"/", "/ops", "/assets/{name}", "/openapi.json", "/docs", "/docs/{name}"}
     doors = ACCOUNT_ROUTES - {"/auth/me"}
     assert open_paths == {*pages, *doors, "/healthz", "/readyz", "/metrics", "/play/{token}/{path:.+}"}
 

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from vproc.aws import dead_letters
 from vproc.aws.dead_letters import Moved, SqsDeadLetters
-from vproc.core.dead_letters import DeadLetter
-from vproc.errors import UnavailableError
+from vproc.core.dead_letters import DeadLetter, Redriven
+from vproc.errors import LetterNotFoundError, UnavailableError
 
 ARNS = {"http://sqs/jobs": "arn:aws:sqs:eu-west-1:1:jobs", "http://sqs/dead": "arn:aws:sqs:eu-west-1:1:dead"}
 
@@ -150,6 +150,26 @@ async def test_it_is_left_to_us_where_sqs_does_not(code: str) -> None:
 async def test_a_queue_that_is_away_is_no_refusal() -> None:
     with pytest.raises(UnavailableError):
         await opened(FakeSqs([], refuses=ConnectTimeoutError(endpoint_url="http://sqs"))).move_all()
+
+
+async def test_all_go_back_by_sqs_itself_or_by_hand_where_it_does_not() -> None:
+    moved = FakeSqs(["a"], tasks=[{"Status": "COMPLETED", "ApproximateNumberOfMessagesMoved": 7}])
+    assert await opened(moved).send_back() == Redriven(7, "sqs")
+    assert moved.sent == []
+    stopped = FakeSqs([], tasks=[{"Status": "CANCELLED", "ApproximateNumberOfMessagesMoved": 1}])
+    assert await opened(stopped).send_back() == Redriven(1, "sqs", "CANCELLED")
+    by_hand = FakeSqs(["a", "b"], refuses=refused("AccessDenied"))
+    assert await opened(by_hand).send_back() == Redriven(2, "hand")
+    assert ([sent["MessageBody"] for sent in by_hand.sent], by_hand.visible) == (["a", "b"], {})
+
+
+async def test_those_that_are_named_go_back_or_none() -> None:
+    client = FakeSqs(["a", "b"])
+    with pytest.raises(LetterNotFoundError, match="no dead letter 'c' among the 2") as caught:
+        await opened(client).send_back(["0", "c"])
+    assert (caught.value.name, caught.value.among, client.sent, len(client.visible)) == ("c", 2, [], 2)
+    assert await opened(client).send_back(["1"]) == Redriven(1, "hand")
+    assert ([sent["MessageBody"] for sent in client.sent], client.visible, client.moves) == (["b"], {"0": "a"}, [])
 
 
 def test_a_letter_of_another_program_has_no_attempts() -> None:

@@ -183,6 +183,24 @@ async def test_parts_that_did_not_come_make_no_object(judge: Judge) -> None:
     assert await judge.bucket.head("k") is None
 
 
+async def test_the_parts_that_stand_are_listed_in_their_order(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, until the upload is given up."""
+    monkeypatch.setattr("bench.store._MOST_KEYS", 2)
+    begun = await judge.client.create_multipart_upload(Bucket="raw", Key="k")
+    which = {"Bucket": "raw", "Key": "k", "UploadId": begun["UploadId"]}
+    etags = {}
+    for number in (7, 2, 5):
+        etags[number] = (await judge.client.upload_part(**which, PartNumber=number, Body=b"x" * number))["ETag"]
+    first = await judge.client.list_parts(**which)
+    rest = await judge.client.list_parts(**which, PartNumberMarker=first["NextPartNumberMarker"])
+    assert (first["IsTruncated"], rest["IsTruncated"]) == (True, False)
+    listed = [(part["PartNumber"], part["Size"], part["ETag"]) for page in (first, rest) for part in page["Parts"]]
+    assert listed == [(number, number, etags[number]) for number in (2, 5, 7)]
+    await judge.client.abort_multipart_upload(**which)
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        await judge.client.list_parts(**which)
+
+
 async def test_a_presigned_address_takes_an_upload_once(judge: Judge) -> None:
     signed = await judge.presigner.put("v/k.mp4", content_type="video/mp4", size_bytes=3, metadata={"vproc-profile": "copy"})
     async with aiohttp.ClientSession() as session:

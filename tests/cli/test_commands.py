@@ -145,7 +145,7 @@ def test_cancel_and_retry(api: FakeApi, command: str) -> None:
     assert lines(run(command, api.file_id, "--json", api=api)) == api.statuses
     api.problem = (409, "The file is completed.\nNothing to do.")
     result = run(command, api.file_id, api=api)
-    assert (result.exit_code, result.stderr) == (1, "vproc: The file is completed. Nothing to do.\n")
+    assert (result.exit_code, result.stderr) == (1, f"vproc: {api.file_id}: The file is completed. Nothing to do.\n")
 
 
 def test_download(api: FakeApi, tmp_path: Path) -> None:
@@ -164,7 +164,8 @@ def test_download_of_what_is_not_completed(api: FakeApi) -> None:
     """The API's reason is the command's."""
     api.problem = (404, "Processed file not available. Current status: processing")
     result = run("download", api.file_id, api=api)
-    assert (result.exit_code, result.stderr) == (1, "vproc: Processed file not available. Current status: processing\n")
+    reason = "Processed file not available. Current status: processing"
+    assert (result.exit_code, result.stderr) == (1, f"vproc: {reason}: `vproc status {api.file_id}` tells more\n")
 
 
 def test_healthcheck(api: FakeApi) -> None:

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from tests.support.issuer import JWKS, Signer, running_issuer
 from tests.support.samples import capabilities, tool_pair
 from vproc.cli import checks, cli
-from vproc.cli.checks import Finding, Level, examine
+from vproc.cli.checks import examine
+from vproc.cli.findings import Finding, Level
 from vproc.core.hardware import HardwareTrial
 from vproc.core.profile import Packaging, Profile, VideoCodec
 from vproc.errors import ConfigError, UnavailableError
@@ -132,7 +133,7 @@ def test_a_process_that_takes_no_jobs_needs_no_ffmpeg(around: pytest.MonkeyPatch
     [
         ("VPROC_PORT", "http", "settings", "VPROC_PORT: takes a whole number"),
         ("VPROC_CONFIG", "/nowhere.toml", "settings", "VPROC_CONFIG: no file at /nowhere.toml"),
-        ("VPROC_PROFILE", "vhs", "settings", "VPROC_PROFILE: no profile 'vhs'"),
+        ("VPROC_PROFILE", "vhs", "settings", "VPROC_PROFILE: there is no profile 'vhs'"),
         ("VPROC_PROFILES_FILE", "/nowhere.toml", "settings", "VPROC_PROFILES_FILE: takes a TOML file"),
         ("VPROC_SCRATCH_DIR", "/nowhere", "scratch", "takes a directory that can be written"),
         ("VPROC_DATABASE_URL", "sqlite:////nowhere/v.db", "database", "the directory /nowhere does not exist"),
@@ -144,6 +145,7 @@ def test_a_process_that_takes_no_jobs_needs_no_ffmpeg(around: pytest.MonkeyPatch
         ("VPROC_DLQ_URL", "", "queue", "dead letters would have no place"),
         ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", "raw_bucket", "cannot reach bucket"),
         ("AWS_PROFILE", "no-such-profile", "aws", "no-such-profile"),
+        ("AWS_ACCESS_KEY_ID", "", "aws", "no credentials were found"),
     ],
 )
 def test_what_is_wrong_is_a_failure_of_its_check_with_a_remedy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 import vproc
 from tests.support.fake_api import FakeApi, status_body
 from vproc.cli import cli
+from vproc.cli.bars import widths_for
 
 ROOT = Path(vproc.__file__).parents[1]
 
@@ -24,10 +26,12 @@ def run(api: FakeApi, *words: object, stdin: str | None = None) -> Result:
     return CliRunner().invoke(cli, list(map(str, words)), env={"VPROC_API_URL": api.url}, input=stdin)
 
 
-def on_terminal(api: FakeApi, *words: object) -> tuple[int, str]:
-    """The command as a process whose standard error is a terminal; its exit code, and what the terminal was sent."""
+def on_terminal(api: FakeApi, *words: object, **variables: str) -> tuple[int, str, str]:
+    """The command as a process whose standard error is a terminal; its exit code, its standard output, and what the terminal was
+    sent."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VPROC_API_URL": api.url, "TERM": "xterm-256color", "COLUMNS": "120"}
+    usual = {"PYTHONPATH": str(ROOT), "VPROC_API_URL": api.url, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment = {**os.environ, **usual, **variables}
     argv = [sys.executable, "-m", "vproc", *map(str, words)]
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL) as process:
         os.close(theirs)
@@ -37,9 +41,16 @@ def on_terminal(api: FakeApi, *words: object) -> tuple[int, str]:
                 shown += piece
         except OSError:
             pass  # how Linux tells the end of a terminal
-        process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=60)
     os.close(ours)
-    return process.returncode, shown.decode()
+    return process.returncode, stdout.decode(), shown.decode()
+
+
+def rows_at_the_end(shown: str) -> list[str]:
+    """The rows as they stand in the end, as a person sees them: what was drawn last, without colours."""
+    last = re.split(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*", shown)[-1]
+    plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", last)
+    return [line.strip("\r") for line in plain.split("\n") if line.strip()]
 
 
 def of(file_id: UUID, status: str, progress: float, **more: object) -> dict[str, object]:
@@ -99,7 +110,7 @@ def test_watch_on_a_terminal_is_a_table(api: FakeApi) -> None:
         str(one): [of(one, "processing", 0.5, stage="encode", speed=1.5, eta_s=61), of(one, "completed", 1.0)],
         str(two): [of(two, "uploaded", 0.0), of(two, "completed", 1.0)],
     }
-    code, shown = on_terminal(api, "watch", one, two)
+    code, _, shown = on_terminal(api, "watch", one, two)
     assert code == 0
     for words in (str(one)[:8], str(two)[:8], f"{str(one)[:4]}.mp4", "100%", "completed", "\x1b["):
         assert words in shown
@@ -108,10 +119,58 @@ def test_watch_on_a_terminal_is_a_table(api: FakeApi) -> None:
 def test_submit_on_a_terminal_shows_a_bar_for_each_file(api: FakeApi, tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(b"x" * 1000)
-    code, shown = on_terminal(api, "submit", "a.mp4", "b.mp4")
+    code, stdout, shown = on_terminal(api, "submit", "a.mp4", "b.mp4")
+    assert (code, stdout) == (0, f"{api.file_id}\n" * 2)
+    rows = rows_at_the_end(shown)
+    assert sorted(row.split()[1] for row in rows) == ["a.mp4", "b.mp4"]
+    assert all("100%" in row for row in rows)
+    assert str(api.file_id) not in shown
+
+
+@pytest.mark.parametrize("columns", [36, 40, 76, 80, 200])
+@pytest.mark.parametrize("words", [["submit", "--wait"], ["watch"]])
+def test_rows_fit_in_narrow_and_wide_terminals(api: FakeApi, tmp_path: Path, columns: int, words: list[str]) -> None:
+    """Each is one line that tells how far it is, however long the name; the cursor is given back."""
+    name = f"{'a long name of ' * 4}film.mp4"
+    (tmp_path / name).write_bytes(b"x" * 1000)
+    (tmp_path / "b.mp4").write_bytes(b"x" * 1000)
+    steps = [of(api.file_id, "processing", 0.5, file_name=name, stage="encode", speed=1.5, eta_s=61)]
+    api.statuses = [of(api.file_id, "completed", 1.0, file_name=name)]
+    api.streams_of = {str(api.file_id): [*steps, *api.statuses]}
+    given = [name, "b.mp4"] if words[0] == "submit" else [api.file_id]
+    code, stdout, shown = on_terminal(api, *words, *given, COLUMNS=str(columns))
+    assert (code, stdout.split()[:2]) == (0, [str(api.file_id), "completed"])
+    rows = rows_at_the_end(shown)
+    assert len(rows) >= len(given)
+    assert all(len(row) <= columns and "100%" in row for row in rows), rows
+    assert shown.rstrip().endswith("\x1b[?25h")
+
+
+def test_without_colours_the_bars_are_plain(api: FakeApi, tmp_path: Path) -> None:
+    """`NO_COLOR` (no-color.org): the cursor still moves."""
+    (tmp_path / "a.mp4").write_bytes(b"x" * 1000)
+    code, _, shown = on_terminal(api, "submit", "a.mp4", NO_COLOR="1")
     assert code == 0
-    assert "upload a.mp4" in shown
-    assert "upload b.mp4" in shown
+    assert "100%" in rows_at_the_end(shown)[-1]
+    assert not re.search(r"\x1b\[[\d;]*m", shown)
+
+
+def test_a_dumb_terminal_has_lines(api: FakeApi, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x" * 1000)
+    code, stdout, shown = on_terminal(api, "submit", "a.mp4", TERM="dumb")
+    assert (code, stdout) == (0, f"{api.file_id}\n")
+    assert "\x1b" not in shown
+    assert shown.splitlines() == ["uploading a.mp4 (1000 bytes)", "uploaded 100%"]
+
+
+def test_what_is_shown_always_fits() -> None:
+    """On any terminal of 36 columns or more, with an id before it or not."""
+    for cells in range(36, 300):
+        for lead in (0, 8):
+            widths = widths_for(cells, lead=lead)
+            shown = [width for width in (lead, widths.name, widths.bar, 4, widths.elapsed, widths.note) if width]
+            assert sum(shown) + len(shown) - 1 <= cells
+            assert min(widths.name, widths.bar, widths.note) > 0
 
 
 @pytest.mark.parametrize("command", ["status", "cancel", "retry", "delete"])
@@ -123,7 +182,7 @@ def test_one_file_at_fault_does_not_keep_the_others(api: FakeApi, command: str) 
     yes = ["--yes"] if command == "delete" else []
     result = run(api, command, bad, good, *yes)
     assert result.exit_code == 1
-    assert result.stderr == f"vproc: {bad}: There is no such file.\n"
+    assert result.stderr == f"vproc: {bad}: There is no such file. `vproc list` shows yours.\n"
     assert result.stdout.startswith(str(good))
 
 
@@ -173,7 +232,7 @@ def test_download_of_what_is_chosen(api: FakeApi, tmp_path: Path) -> None:
     assert saved("*.m3u8", "poster") == ["master.m3u8", "poster.jpg", "r/v.m3u8"]
     result = run(api, "download", api.file_id, "--only", "audio")
     assert result.exit_code == 1
-    assert result.stderr == "vproc: no output is audio: there are hls, hls_media, poster, segment\n"
+    assert result.stderr == f"vproc: {api.file_id}: no output is audio: there are hls, hls_media, poster, segment\n"
 
 
 def test_what_is_corrupted_is_fetched_once_more_and_then_named(api: FakeApi, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, awaited_migration, migr
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
-HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
@@ -100,6 +100,28 @@ async def test_rows_of_the_first_schema_stand_after_all_steps(empty_url: str, tm
             (attempt,) = await catalog.attempts(file_id)
             assert (file.status, attempt.bytes_in, attempt.bytes_out) == (Status.UPLOADED, 7, 8)
             assert (attempt.cpu_s, attempt.peak_memory_bytes, attempt.s3_requests, attempt.speed) == (None, None, None, None)
+
+
+async def test_what_failed_before_the_time_was_kept_failed_when_it_last_changed(empty_url: str, tmp_path: Path) -> None:
+    """Of a row of before that is as near as one comes; no other row is given a time."""
+    before = tmp_path / "before"
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("v0008*", "__pycache__"))
+    ids = {status: uuid4() for status in (Status.FAILED, Status.COMPLETED)}
+    async with connected(empty_url, migrating=True) as engine, Database(engine).write() as connection:
+        assert await connection.run_sync(upgrade, ScriptDirectory(before)) == HEAD[:7]
+        for status, file_id in ids.items():
+            await connection.exec_driver_sql(
+                "INSERT INTO files (file_id, owner, file_name, bucket, key, profile, status, metadata, progress, attempts,"
+                " raw_state, created_at, updated_at, cancel_requested, receipts, error_code, error_detail, error_retryable)"
+                f" VALUES ('{file_id.hex}', 'ann', 'a', 'raw', 'k', 'abr', '{status}', '{{}}', 0, 1, 'kept', 1, 5, false, '{{}}',"
+                " 'stalled', 'x', false)"
+            )
+    assert await migrate(empty_url) == HEAD[7:]
+    async with open_catalog(empty_url) as catalog:
+        rows = {row["file_id"]: row["failed_at"] for row in await Given(catalog).rows("files")}
+        [failure] = (await catalog.overview(hours=24, jobs=1, failures=2)).failures
+    assert rows == {ids[Status.FAILED]: 5.0, ids[Status.COMPLETED]: None}
+    assert (failure.file_id, failure.failed_at.timestamp()) == (ids[Status.FAILED], 5.0)
 
 
 async def test_migration_runs_once(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

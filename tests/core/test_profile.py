@@ -16,10 +16,15 @@ def test_a_profile_is_had_by_its_name() -> None:
     assert get_profile("web", MINE) is MINE["web"]
 
 
-def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
-    with pytest.raises(RejectedError, match=r"no profile 'wob'; there are: abr, copy, web$") as caught:
-        get_profile("wob", MINE)
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("wob", " (did you mean web?)"), ("ab", " (did you mean abr?)"), ("Copy", " (did you mean copy?)"), ("zzz", ""), ("", "")],
+)
+def test_an_unknown_profile_is_refused_with_the_near_ones_and_those_there_are(name: str, meant: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        get_profile(name, MINE)
     assert caught.value.code == "unknown_profile"
+    assert caught.value.detail == f"there is no profile {name!r}{meant}; there are: abr, copy, web"
 
 
 def test_an_unknown_name_is_shown_no_longer_than_needed() -> None:

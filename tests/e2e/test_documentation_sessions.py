@@ -58,6 +58,26 @@ def test_the_session_of_the_readme(script: str, shell: Shell) -> None:
     assert {"hls", "dash", "poster"} <= {output["kind"] for output in processed["outputs"]}
 
 
+@runs(
+    "docs/how-to/use-the-command-line.md#where-and-as-whom",
+    "docs/how-to/use-the-command-line.md#one-video",
+    "docs/how-to/use-the-command-line.md#many",
+    "docs/how-to/use-the-command-line.md#look-around-try-again-clear-up",
+    "docs/how-to/use-the-command-line.md#in-scripts",
+    "docs/how-to/use-the-command-line.md#on-the-daemons-machine",
+)
+def test_the_command_line(script: str, shell: Shell, daemon: Daemon) -> None:
+    """One after another in one shell: files, a pattern, a stream, a bucket; and what they leave behind."""
+    before = {file["file_id"] for file in daemon.caller.ask("/uploads?limit=100").json["uploads"]}
+    shell.run("mkdir -p films/old && cp holiday.mp4 films/a.mp4 && cp holiday.mp4 films/old/b.mp4")
+    shell.run("aws s3 mb s3://films && aws s3 cp holiday.mp4 s3://films/2024/premiere.mp4", AWS_PAGER="")
+    assert "['completed']" in shell.run(script.replace("http://127.0.0.1:8080", daemon.api))
+    files = [file for file in daemon.caller.ask("/uploads?limit=100").json["uploads"] if file["file_id"] not in before]
+    assert sorted(file["file_name"] for file in files) == ["a.mp4", "b.mp4", "holiday.mp4", "holiday.ts", "premiere.mp4"]
+    assert {file["processing_status"] for file in files} == {"completed"}
+    assert list((shell.folder / "outputs").rglob("master.m3u8"))
+
+
 @runs("docs/how-to/uploads.md#parts-with-curl")
 def test_parts_by_curl(script: str, shell: Shell, daemon: Daemon) -> None:
     """The commands announce, send every part and join them, and the file is processed as the profile says."""

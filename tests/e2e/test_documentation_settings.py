@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -14,6 +15,8 @@ from uuid import uuid4
 import pytest
 
 from tests.support.documents import SETTINGS, Shell, runs, runs_each, script_of
+from tests.support.source import ROOT
+from vproc.aws.cloudwatch import METRIC
 from vproc.core.notification import parse_message
 from vproc.core.webhook_signing import show_secret, signed_headers
 
@@ -122,3 +125,31 @@ def test_the_set_up_on_aws(script: str, moto_url: str, tmp_path: Path) -> None:
     )
     bodies = [json.loads(message["Body"]) for message in json.loads(received)["Messages"]]
     assert [record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])] == ["a+clip.mp4"]
+
+
+@runs("docs/how-to/scale.md#by-cloudwatch")
+def test_the_policies_that_scale(script: str, moto_url: str, tmp_path: Path) -> None:
+    """AWS takes both policies, which ask for the number by the name that the daemon tells it under."""
+    for file in ("ec2.json", "ecs.json"):
+        shutil.copy(ROOT / "deploy/autoscaling" / file, tmp_path)
+    variables = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": moto_url, "AWS_PAGER": ""}
+    shell = Shell(tmp_path, settings=variables | {"AWS_DEFAULT_REGION": "us-east-1"})
+    shell.run("""
+        aws autoscaling create-launch-configuration --launch-configuration-name any --image-id ami-1 --instance-type t3.micro
+        aws autoscaling create-auto-scaling-group --auto-scaling-group-name NAME --launch-configuration-name any \
+          --min-size 1 --max-size 4 --availability-zones us-east-1a
+        aws ecs create-cluster --cluster-name CLUSTER
+        aws ecs register-task-definition --family any --container-definitions '[{"name": "any", "image": "any", "memory": 64}]'
+        aws ecs create-service --cluster CLUSTER --service-name NAME --task-definition any --desired-count 1
+        aws application-autoscaling register-scalable-target --service-namespace ecs --resource-id service/CLUSTER/NAME \
+          --scalable-dimension ecs:service:DesiredCount --min-capacity 1 --max-capacity 4
+    """)
+    shell.run(script)
+    held = json.loads(shell.run("aws autoscaling describe-policies"))["ScalingPolicies"]
+    [policy] = [one for one in held if one["PolicyName"] == "backlog"]
+    numbers = policy["TargetTrackingConfiguration"]["CustomizedMetricSpecification"]["Metrics"]
+    assert {number["Id"] for number in numbers} == {"backlog", "instances", "each"}
+    for file in ("ec2.json", "ecs.json"):
+        policy = json.loads((ROOT / "deploy/autoscaling" / file).read_text())
+        [backlog] = [one for one in policy["CustomizedMetricSpecification"]["Metrics"] if one["Id"] == "backlog"]
+        assert backlog["MetricStat"]["Metric"]["MetricName"] == METRIC

@@ -6,18 +6,13 @@ import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import anyio
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import self_signed
 from tests.support.issuer import DISCOVERY, JWKS, Handler, Signer, TokenIssuer, running_issuer
 from vproc.errors import UnavailableError
 from vproc.oidc import issuer as issuer_module
@@ -219,26 +214,9 @@ async def test_nothing_but_a_plain_request_is_sent(issuer: TokenIssuer) -> None:
     assert seen[0]["Accept-Encoding"] == "identity"
 
 
-def certificate_of_nobodys(folder: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that only its maker signed."""
-    key, name = Signer().private, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=key.public_key(), serial_number=1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path = folder / "issuer.pem"
-    path.write_bytes(private + made.public_bytes(Encoding.PEM))
-    return path
-
-
 async def test_a_certificate_that_nobody_vouches_for_is_not_believed(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_of_nobodys(tmp_path))
+    context.load_cert_chain(self_signed(tmp_path))
     async with running_issuer(tls=context) as issuer:
         assert issuer.issuer.startswith("https://")
         reason = await refusal(issuer)

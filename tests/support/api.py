@@ -16,9 +16,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from tests.support.catalog import Given
-from tests.support.memory import MemoryPresigner, MemoryQueue, MemoryStore
+from tests.support.memory import ManualClock, MemoryPresigner, MemoryQueue, MemoryStore
+from tests.support.memory_letters import MemoryLetters
 from tests.support.memory_multipart import MemoryMultipart
 from vproc.api.access import OpenIdentity
+from vproc.api.desk import OperationsDesk
 from vproc.api.parts import Limits, Versions
 from vproc.api.readiness import ReadinessChecks
 from vproc.core.files import File
@@ -26,6 +28,7 @@ from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import UnauthenticatedError
 from vproc.http import make_app, serve_app
 from vproc.ports import AccountParts, Caller
+from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.vitals import Vitals
 
@@ -79,6 +82,8 @@ class RunningApi:
     multipart: MemoryMultipart
     metrics: Metrics
     draining: anyio.Event
+    letters: MemoryLetters
+    clock: ManualClock
     url: str = field(default="")
 
     async def ask(self, method: str, path: str, **options: Any) -> Answered:
@@ -122,14 +127,17 @@ async def running_api(
     shutdown_timeout_s: float = 2.0,
     accounts: Callable[[SqlCatalog], AccountParts] | None = None,
     vitals: Vitals | None = None,
+    database_url: str | None = None,
 ) -> AsyncIterator[RunningApi]:
-    """An API on a port of its own, with its catalog in that folder. ``accounts`` makes its accounts over that catalog."""
+    """An API on a port of its own, with its catalog in that folder, or at that address. ``accounts`` makes its accounts over that
+    catalog."""
     raw, processed, queue, presigner = MemoryStore("raw"), MemoryStore("processed"), MemoryQueue(), MemoryPresigner()
     multipart = MemoryMultipart(raw)
-    metrics, draining = Metrics(CollectorRegistry()), anyio.Event()
-    async with open_catalog(f"sqlite+aiosqlite:///{folder}/catalog.db") as catalog:
+    metrics, draining, letters, clock = Metrics(CollectorRegistry()), anyio.Event(), MemoryLetters(), ManualClock()
+    async with open_catalog(database_url or f"sqlite+aiosqlite:///{folder}/catalog.db") as catalog:
         checks = {"queue": queue.check, "raw_bucket": raw.check, "database": catalog.check}
         readiness = ReadinessChecks(checks, draining=draining)
+        gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, clock=clock)
         app = make_app(
             catalog=catalog,
             raw=raw,
@@ -145,6 +153,7 @@ async def running_api(
             versions=Versions(vproc="1.2.3", ffmpeg="5.1.9"),
             readiness=readiness,
             draining=draining,
+            desk=OperationsDesk(reader=catalog, letters=letters, gauges=gauges, metrics=metrics, clock=clock),
             accounts=accounts(catalog) if accounts is not None else None,
         )
         serving = serve_app(app, host="127.0.0.1", port=0, shutdown_timeout_s=shutdown_timeout_s)
@@ -162,5 +171,7 @@ async def running_api(
                 multipart=multipart,
                 metrics=metrics,
                 draining=draining,
+                letters=letters,
+                clock=clock,
                 url=f"http://127.0.0.1:{port}",
             )

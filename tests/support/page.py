@@ -51,11 +51,13 @@ _PICTURE = """(video) => {
 
 @dataclass
 class Seen:
-    """The page, and what was seen of it. ``allowed``: statuses of answers, which a test brings about on purpose."""
+    """The page, and what was seen of it. ``allowed``: statuses of answers, ``expected``:
+    words of the console, which a test brings about on purpose."""
 
     page: Page
     hosts: set[str]
     allowed: set[int] = field(default_factory=set)
+    expected: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     asked: list[Request] = field(default_factory=list)
     heard: list[tuple[str, str]] = field(default_factory=list)
@@ -161,7 +163,8 @@ async def watched(context: BrowserContext, daemon: Daemon) -> Seen:
 
     def complain(kind: str, text: str, url: str) -> None:
         # What a test brings about is told on the console too.
-        if kind in {"error", "warning"} and not any(f"{status}" in text for status in seen.allowed):
+        known = [*map(str, seen.allowed), *seen.expected]
+        if kind in {"error", "warning"} and not any(word in text for word in known):
             seen.wrong.append(f"{text} {url}")
 
     page.on("console", lambda message: complain(message.type, message.text, message.location.get("url", "")))

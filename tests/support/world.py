@@ -23,6 +23,7 @@ from vproc.core.leases import Lease
 from vproc.core.manifest import Manifest, OutputKind, Source
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.ports import ObjectStore, Queue
+from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
@@ -214,7 +215,8 @@ def parts_over(
     reconciler = Reconciler(
         catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, delete_raw=delete_raw, tell=lambda _: None
     )
-    janitor = Janitor(catalog=catalog, raw=raw, processed=processed, queue=queue, metrics=metrics, reconciler=reconciler)
+    gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics)
+    janitor = Janitor(catalog=catalog, raw=raw, processed=processed, gauges=gauges, metrics=metrics, reconciler=reconciler)
     return Parts(pipeline, intake, jobs, janitor)
 
 

@@ -82,6 +82,10 @@ class StubIntake(Faults):
     async def wait_s(self) -> float:
         return self.waits_s.pop(0) if self.waits_s else 0.0
 
+    @faulty
+    async def watch(self) -> None:
+        await anyio.sleep_forever()
+
 
 class Parts:
     """A consumer over stubs, run by the test."""
@@ -175,6 +179,7 @@ async def test_without_a_free_slot_nothing_is_polled() -> None:
         tasks.start_soon(parts.run)
         await parts.until(lambda: parts.jobs.running == 1)
         await parts.intake.called("wait_s", 2)  # it looks for a slot again, and finds none
+        await parts.intake.called("watch")  # the disk is looked at all the same
         assert len(parts.queue.polls) == 1
         assert parts.queue.visible == 1
         parts.jobs.allow("long")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
+import vproc.workers.intake
 from tests.support.memory import ManualClock
 from vproc.errors import UnavailableError
 from vproc.telemetry import Metrics
@@ -91,3 +93,25 @@ async def test_a_scratch_directory_that_went_away_takes_no_work(intake: Intake, 
     assert await intake.wait_s() > 0
     with pytest.raises(UnavailableError, match="gone"):
         await intake.check()
+
+
+async def test_the_gauge_stays_true_while_no_work_can_be_taken(
+    intake: Intake, disk: Disk, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All slots are taken for hours, which fills the disk; a look that fails is not the last."""
+    monkeypatch.setattr(vproc.workers.intake, "OBSERVE_EVERY_S", 0.0)
+    looked = 0
+
+    async def observe() -> int:
+        nonlocal looked
+        looked += 1
+        disk.free = None if looked == 1 else 7
+        if looked == 3:
+            watching.cancel()
+        return await Intake.observe(intake)
+
+    monkeypatch.setattr(intake, "observe", observe)
+    with anyio.fail_after(10), anyio.CancelScope() as watching:
+        await intake.watch()
+    assert (looked, metrics.registry.get_sample_value("vproc_scratch_free_bytes")) == (3, 7)
+    assert intake.reason is None

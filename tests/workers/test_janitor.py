@@ -19,6 +19,7 @@ from vproc.core.files import FileError, Outcome, RawState, Status
 from vproc.core.keys import manifest_key
 from vproc.db.tables import disabled_endpoints, files
 from vproc.errors import ErrorCode, TransientError, UnavailableError
+from vproc.queue_gauges import QueueGauges
 from vproc.workers import janitor as janitor_module
 from vproc.workers.janitor import DEPTH_EVERY_BUSY_S, DEPTH_EVERY_IDLE_S, RECONCILE_EVERY_S, Janitor
 from vproc.workers.reconcile import EVENT_GRACE, Reconciler
@@ -36,9 +37,11 @@ def janitor_of(world: World, clock: ManualClock | None = None) -> Janitor:
         catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
         delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + EVENT_GRACE * 2,
     )  # fmt: skip
+    clock = clock or ManualClock()
+    gauges = QueueGauges(queue=world.queue, reader=world.catalog, metrics=world.metrics, clock=clock)
     return Janitor(
-        catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
-        reconciler=reconciler, clock=clock or ManualClock(), jitter=lambda: 0.5,
+        catalog=world.catalog, raw=world.raw, processed=world.processed, gauges=gauges, metrics=world.metrics,
+        reconciler=reconciler, clock=clock, jitter=lambda: 0.5,
     )  # fmt: skip
 
 

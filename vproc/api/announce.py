@@ -10,6 +10,7 @@ from aiohttp import web
 from vproc.api.parts import Limits, Parts
 from vproc.core.idempotency import Announced, IdempotencyKey, idempotency_key
 from vproc.core.leases import NewFile
+from vproc.core.profile import no_profile
 from vproc.core.quotas import Quotas
 from vproc.errors import ConflictError, InvalidRequestError, PayloadTooLargeError
 from vproc.ports import Caller
@@ -39,7 +40,7 @@ def checked_profile(name: str | None, limits: Limits) -> str:
     if name is None:
         return limits.default_profile
     if name not in limits.profiles:
-        raise InvalidRequestError(f"profile: there is none of this name; there are {', '.join(limits.profiles)}.")
+        raise InvalidRequestError(f"profile: {no_profile(name, limits.profiles)}.")
     return name
 
 

@@ -122,7 +122,7 @@ _Told = Annotated[_T, Field(exclude_if=lambda value: value is None)]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, from_attributes=True)
 
 
 class UploadRequest(BaseModel):

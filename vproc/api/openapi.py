@@ -131,7 +131,7 @@ def _operation(route: Route, references: Schemas, *, links: dict[str, Any]) -> d
         "tags": [route.tag],
         "summary": route.summary,
         "responses": responses,
-        "security": [{"bearer": []}, {"cookie": []}] if route.access is Access.IDENTITY else [],
+        "security": [{"bearer": []}, {"cookie": []}] if route.access is not Access.OPEN else [],
     }
     if route.description:
         operation["description"] = route.description

@@ -34,7 +34,7 @@ _TYPES = {
     ".svg": _SVG,
     ".txt": PLAIN_TEXT,
 }
-_INDEX = "index.html"
+_INDEX, _OPS = "index.html", "ops.html"
 _CONFIG = '<meta name="vproc" content="{}">'
 """Where the page is told what it may offer: a script inline would need another policy, and a request more another wait."""
 
@@ -65,6 +65,7 @@ class Pages:
     """All files, read once at the start. ``assets`` and ``swagger`` (Swagger UI's) by name."""
 
     index: Page
+    ops: Page
     docs: Page
     openapi: Page
     assets: Mapping[str, Page]
@@ -82,7 +83,8 @@ def load_pages(document: dict[str, Any], limits: Limits, *, hosted: bool = False
     web_folder = files("vproc").joinpath("web")
     assets = _files_of(web_folder) | _files_of(web_folder.joinpath("hls"))
     return Pages(
-        index=_index_page(assets.pop(_INDEX), limits, hosted=hosted),
+        index=_told(assets.pop(_INDEX), limits, hosted=hosted),
+        ops=_told(assets.pop(_OPS), limits, hosted=hosted),
         docs=Page.of(docs_page(document).encode(), HTML),
         openapi=Page.of(json.dumps(document, ensure_ascii=False).encode(), JSON),
         assets=assets,
@@ -90,8 +92,8 @@ def load_pages(document: dict[str, Any], limits: Limits, *, hosted: bool = False
     )
 
 
-def _index_page(page: Page, limits: Limits, *, hosted: bool) -> Page:
-    """The page, told what it may offer. Nothing of it is a secret: whoever is not known yet gets it too."""
+def _told(page: Page, limits: Limits, *, hosted: bool) -> Page:
+    """A page, told what it may offer. Nothing of it is a secret: whoever is not known yet gets it too."""
     config = {
         "auth": limits.auth,
         "hosted": hosted,
@@ -119,6 +121,12 @@ async def index(request: web.Request) -> web.Response:
     sources = " ".join(["'self'", *await _store_origins(parts_of(request))])
     policy = _policy(f"script-src 'self'; connect-src {sources}; img-src {sources}; media-src {sources} blob: data:")
     return await _send(request, request.app[PAGES].index, policy)
+
+
+async def ops(request: web.Request) -> web.Response:
+    """The operator's view: a shell, which asks as whoever opened it."""
+    policy = _policy("script-src 'self'; connect-src 'self'; img-src 'self'")
+    return await _send(request, request.app[PAGES].ops, policy)
 
 
 async def docs(request: web.Request) -> web.Response:
@@ -209,6 +217,7 @@ _FILE = Answer(200, "The file", media_types=tuple(_TYPES.values()), headers=_ETA
 
 ROUTES = (
     _open("/", index, "The page: upload, watch, fetch", _PAGE, _UNCHANGED),
+    _open("/ops", ops, "The operator's view, for admins", _PAGE, _UNCHANGED),
     _open("/assets/{name}", asset, "A file of the page", _FILE, _UNCHANGED, problems=(404,)),
     _open("/openapi.json", openapi, "This document", Answer(200, "OpenAPI 3.1", headers=_ETAG), _UNCHANGED),
     _open("/docs", docs, "This document for people", _PAGE, _UNCHANGED),

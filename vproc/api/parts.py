@@ -10,6 +10,7 @@ from uuid import UUID
 import anyio
 from aiohttp import web
 
+from vproc.api.desk import OperationsDesk
 from vproc.api.models import Readiness
 from vproc.core.quotas import Quotas
 from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
@@ -64,6 +65,7 @@ class Parts:
     versions: Versions
     readiness: Callable[[], Awaitable[Readiness]]
     draining: anyio.Event
+    desk: OperationsDesk
     new_id: Callable[[], UUID]
     accounts: AccountParts | None = None
     vitals: Vitals = field(default_factory=Vitals)

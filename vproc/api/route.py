@@ -29,6 +29,8 @@ class Access(StrEnum):
 
     OPEN = "open"
     IDENTITY = "identity"
+    ADMIN = "admin"
+    """An identity that may see everybody's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,10 @@ class Route:
     @property
     def all_problems(self) -> tuple[int, ...]:
         """Statuses of every error that the document names for it."""
-        identity = (401, 429) if self.access is Access.IDENTITY else ()
+        known = self.access is not Access.OPEN
+        identity = (401, 429) if known else ()
+        admin = (403,) if self.access is Access.ADMIN else ()
         # A session's cookie from somebody else's page is refused where it would change something.
         changes = self.method not in _SAFE or self.audit is not None
-        foreign = (403,) if self.access is Access.IDENTITY and changes else ()
-        return tuple(sorted({*self.problems, *identity, *foreign}))
+        foreign = (403,) if known and changes else ()
+        return tuple(sorted({*self.problems, *identity, *admin, *foreign}))

@@ -18,7 +18,7 @@ from vproc.api.identity import COOKIE
 from vproc.api.parts import parts_of
 from vproc.api.route import Access, Answer, AnswerHeader, Route
 from vproc.core.api_keys import Scope, Session, digest_of, read_session_token, session_token
-from vproc.errors import RequestError, UnauthenticatedError
+from vproc.errors import ForbiddenError, UnauthenticatedError
 
 SESSION_S = 12 * 3600
 _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
@@ -33,11 +33,8 @@ _FOREIGN_AT_A_DOOR = (
 log = structlog.stdlib.get_logger(__name__)
 
 
-class ForeignPageError(RequestError):
+class ForeignPageError(ForbiddenError):
     """A page of somebody else's made the browser ask."""
-
-    status = 403
-    title = "Forbidden"
 
 
 def refuse_foreign_page(request: web.Request, *, changes: bool, detail: str = _FOREIGN) -> None:

@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 
 from vproc.aws.errors import translated
 from vproc.aws.sqs import message_of
-from vproc.core.dead_letters import CODE_ATTRIBUTE, DeadLetter
+from vproc.core.dead_letters import CODE_ATTRIBUTE, DeadLetter, Redriven, letters_named
 from vproc.errors import ErrorCode, UnavailableError
 from vproc.tasks import task_group
 
@@ -81,6 +81,17 @@ class SqsDeadLetters:
             ]
             with translated("give dead letters back"):
                 await self._control.change_message_visibility_batch(QueueUrl=self._dlq_url, Entries=entries)
+
+    async def send_back(self, names: Sequence[str] = ()) -> Redriven:
+        """Send letters to the queue again: those that are named, or all, which SQS itself does where it can. Raises
+        `LetterNotFoundError`. What is interrupted is a dead letter still, or in SQS's hands."""
+        moved = None if names else await self.move_all()
+        if moved is not None:
+            return Redriven(moved.letters, "sqs", moved.failure)
+        async with self.held() as held:
+            chosen = letters_named(held, names) if names else held
+            await self.redrive(chosen)
+        return Redriven(len(chosen), "hand")
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> None:
         """Send each to the queue again, then delete it: what is interrupted in between comes twice, and is lost never."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from vproc.errors import ErrorCode, TransientError, UnavailableError
@@ -85,4 +85,6 @@ def _is_away(code: str, status: int) -> bool:
 def _short(error: BaseException) -> str:
     """One line without the address's query, which may hold a signature."""
     text = str(error).partition("?")[0].splitlines()
+    if isinstance(error, EndpointConnectionError):
+        text[0] += ": check the region, the network and AWS_ENDPOINT_URL"
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

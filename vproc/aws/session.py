@@ -2,7 +2,8 @@
 each, so that none waits for another's connection pool.
 
 Rights that the daemon needs, by client: queue: ``sqs:ReceiveMessage``, ``ChangeMessageVisibility``, ``DeleteMessage``,
-``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
+``SendMessage``, ``GetQueueAttributes``, ``GetQueueUrl``; of the dead letters ``StartMessageMoveTask``,
+``ListMessageMoveTasks`` too; raw bucket: ``s3:ListBucket``, ``GetObject``, ``GetObjectVersion``,
 ``DeleteObject``, ``DeleteObjectVersion``, ``ListBucketMultipartUploads``, ``ListMultipartUploadParts``,
 ``AbortMultipartUpload``, ``PutObject`` (for what it signs); processed bucket: ``s3:ListBucket``, ``GetObject``,
 ``PutObject``, ``DeleteObject``, ``AbortMultipartUpload``, ``ListBucketMultipartUploads``.
@@ -37,13 +38,14 @@ class AwsClients:
     s3: Any
     s3_bulk: Any
     presign: Any
+    cloudwatch: Any | None
 
 
 @asynccontextmanager
 async def open_clients(
-    *, region: str | None, poll_read_timeout_s: float, public_endpoint_url: str | None
+    *, region: str | None, poll_read_timeout_s: float, public_endpoint_url: str | None, cloudwatch: bool = False
 ) -> AsyncIterator[AwsClients]:
-    """Make every client, once. Raises `ConfigError` where botocore's own configuration is wrong.
+    """Make every client, once; CloudWatch's where it is wanted. Raises `ConfigError` where botocore's own configuration is wrong.
 
     The definitions of the services are read in a thread (`warm_up_loader_caches`): a tenth of a second of processor each.
     """
@@ -74,6 +76,9 @@ async def open_clients(
                 sqs=await client("sqs", connect_timeout=3, read_timeout=5, max_pool_connections=32, retries=_STANDARD),
                 s3=await client("s3", connect_timeout=5, read_timeout=20, max_pool_connections=32, **s3_options),
                 s3_bulk=await client("s3", connect_timeout=5, read_timeout=30, max_pool_connections=64, **_unsigned(s3_options)),
+                cloudwatch=await client("cloudwatch", connect_timeout=3, read_timeout=5, retries=_STANDARD)
+                if cloudwatch
+                else None,
                 presign=await client(
                     "s3", public, **({**s3_options, "s3": {"addressing_style": "path"}} if public else s3_options)
                 ),

@@ -12,7 +12,7 @@ import click
 
 from vproc import __version__
 from vproc.cli.completion import complete_profiles
-from vproc.cli.group import fail
+from vproc.cli.group import FAILED, fail
 from vproc.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 _PASSWORD = re.compile(r"^(?P<head>[a-z][a-z0-9+]*://[^:@/]*):.*@", re.IGNORECASE)
 _HEALTH_TIMEOUT_S = 5.0
 _HEALTHY = 200
+_LIVING = range(500, 600)
 
 
 @click.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:
     """Bring the database's schema up to date.
 
     May be run again at any time.
@@ -41,7 +43,10 @@ def migrate() -> None:
     settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
     configure_logging(settings.log_format, settings.log_level)
     steps = anyio.run(migrate_database, settings.sqlalchemy_url)
-    click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
+    if as_json:
+        print_json({"steps": steps})
+    else:
+        click.echo(f"migrated: {', '.join(steps)}" if steps else "up to date already")
 
 
 @click.command()
@@ -143,13 +148,18 @@ def _show_plan(video: Path, name: str | None, file: Path | None, *, as_json: boo
 
     from vproc.cli.planned import plan_file  # noqa: PLC0415 - likewise
     from vproc.core.profile import get_profile  # noqa: PLC0415 - likewise
+    from vproc.errors import JobError  # noqa: PLC0415 - likewise
     from vproc.settings import load_settings, read_profiles  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 
     # What the daemon would do with a file does not depend on where its buckets are.
     settings = load_settings(raw_bucket="not-used-raw", processed_bucket="not-used-processed", queue_url="http://not.used/")
     configure_logging(settings.log_format, "error")
-    planned = anyio.run(plan_file, video, get_profile(name or settings.profile, read_profiles(file)), settings)
+    profile = get_profile(name or settings.profile, read_profiles(file))
+    try:
+        planned = anyio.run(plan_file, video, profile, settings)
+    except JobError as error:
+        fail(f"{video}: {error.detail}", code=FAILED)
     if as_json:
         print_json(planned.document())
     else:
@@ -170,7 +180,8 @@ def shown_profile(profile: Profile) -> dict[str, Any]:
 @click.option(
     "--api", envvar="VPROC_API_URL", metavar="URL", help="The API's address.  [default: this machine, at VPROC_PORT or 8080]"
 )
-def healthcheck(api: str | None) -> None:
+@json_option
+def healthcheck(api: str | None, as_json: bool) -> None:
     """Ask whether the daemon lives: exit 0 or 1.
 
     It asks GET /healthz, and is made for a container's HEALTHCHECK.
@@ -180,6 +191,11 @@ def healthcheck(api: str | None) -> None:
     from urllib.parse import urlsplit  # noqa: PLC0415 - likewise
 
     url = api or f"http://127.0.0.1:{os.environ.get('VPROC_PORT') or 8080}"
+
+    def tell(status: int | None) -> None:
+        if as_json:
+            print_json({"api": url, "healthy": status == _HEALTHY, "status": status})
+
     try:
         parts = urlsplit(url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
@@ -190,9 +206,12 @@ def healthcheck(api: str | None) -> None:
         finally:
             connection.close()
     except (OSError, ValueError, HTTPException) as error:
-        fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=1)
+        tell(None)
+        fail(f"no answer from {url} ({error}): is `vproc serve` running there? Set --api or VPROC_API_URL", code=FAILED)
+    tell(status)
     if status != _HEALTHY:
-        fail(f"{url}/healthz answered {status}", code=1)
+        foreign = "" if status in _LIVING else ": is this vproc's API? Set --api or VPROC_API_URL"
+        fail(f"{url}/healthz answered {status}{foreign}", code=FAILED)
 
 
 @click.command()

@@ -4,14 +4,12 @@ daemon would change too. A check that cannot be made because a setting is missin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import anyio
 import anyio.to_thread
 from prometheus_client import CollectorRegistry
 
@@ -19,16 +17,17 @@ from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
 from vproc.aws.wiring import read_wiring
+from vproc.cli.door_checks import examine_door
+from vproc.cli.findings import Finding, Level, Tell, tried
 from vproc.core.capabilities import lacks
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.needs import needs_of_profile, unavailable
-from vproc.core.profile import Profile
+from vproc.core.profile import Profile, no_profile
 from vproc.core.wiring import judge
 from vproc.db.migrate import awaited_migration
-from vproc.errors import ConfigError, DependencyError, JobError, UnavailableError
-from vproc.oidc.issuer import open_issuer
+from vproc.errors import ConfigError, DependencyError, UnavailableError
 from vproc.profiles import builtin_profiles
-from vproc.settings import AuthMode, PartialSettings, Role, Settings, read_profiles
+from vproc.settings import PartialSettings, Role, Settings, read_profiles
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Confinement, Layer
 from vproc.workers.ffmpeg import ToolPair, find_pairs, with_trials
@@ -37,33 +36,11 @@ from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import graphics_devices, probe_sandbox
 from vproc.workers.scratch import open_scratch
 
-_WITHIN_S = 10.0
 _LITTLE_BYTES = 5 * 1024**3
 """Of scratch: less than many a source with its outputs."""
 _GIB = 1024**3
 _REACH = "make it, or correct the setting, the network or the role's rights"
 _INSTALL = "pip install 'vproc[ffmpeg]', or apt-get install ffmpeg"
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILURE = "failure"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. ``remedy`` is None where there is nothing to do."""
-
-    check: str
-    level: Level
-    detail: str
-    remedy: str | None = None
-
-
-Tell = Callable[[Finding], None]
 
 
 async def examine(known: PartialSettings, tell: Tell) -> None:
@@ -79,9 +56,8 @@ async def examine(known: PartialSettings, tell: Tell) -> None:
     if Role.WORKER in settings.roles:
         await _examine_work(settings, profiles, tell)
     if "database_url" not in unknown:
-        tell(await _tried("database", partial(_database, settings), "start it, or correct VPROC_DATABASE_URL"))
-    if settings.auth is AuthMode.JWT and not unknown & {"jwt_issuer", "jwt_jwks_url"}:
-        tell(await _tried("issuer", partial(_issuer, settings), "start it, or correct VPROC_JWT_ISSUER or VPROC_JWT_JWKS_URL"))
+        tell(await tried("database", partial(_database, settings), "start it, or correct VPROC_DATABASE_URL"))
+    await examine_door(settings, unknown, tell)
     await _examine_aws(settings, unknown, tell)
 
 
@@ -93,22 +69,8 @@ def _profiles(settings: Settings) -> tuple[Mapping[str, Profile], list[Finding]]
         return builtin_profiles(), [Finding("settings", Level.FAILURE, fault, remedy) for fault in error.faults]
     if settings.profile in profiles:
         return profiles, []
-    detail = f"VPROC_PROFILE: no profile {settings.profile!r}"
-    return profiles, [Finding("settings", Level.FAILURE, detail, f"take one of {', '.join(profiles)}")]
-
-
-async def _tried(check: str, act: Callable[[], Awaitable[str]], remedy: str) -> Finding:
-    """The finding of something that tells what it found, or raises what is wrong with it."""
-    try:
-        with anyio.fail_after(_WITHIN_S):
-            return Finding(check, Level.OK, await act())
-    except ConfigError as error:
-        detail = "; ".join(error.faults)
-    except (DependencyError, JobError) as error:
-        detail = getattr(error, "detail", str(error))
-    except TimeoutError:
-        detail = f"no answer within {_WITHIN_S:g} s"
-    return Finding(check, Level.FAILURE, detail, remedy)
+    detail = f"VPROC_PROFILE: {no_profile(settings.profile, profiles)}"
+    return profiles, [Finding("settings", Level.FAILURE, detail, "take one of these, or add it to VPROC_PROFILES_FILE")]
 
 
 # --- scratch, sandbox, ffmpeg ----------------------------------------------------------------------------------------
@@ -238,13 +200,6 @@ async def _database(settings: Settings) -> str:
     raise ConfigError(f"it awaits migration {awaited}: run `vproc migrate`")
 
 
-async def _issuer(settings: Settings) -> str:
-    async with open_issuer(issuer=settings.jwt_issuer or "", jwks_url=settings.jwt_jwks_url) as issuer:
-        keys = await issuer.fetch_keys()
-    algorithms = sorted({algorithm for key in keys for algorithm in key.algorithms})
-    return f"{settings.jwt_issuer} gives {len(keys)} keys, for {', '.join(algorithms)}"
-
-
 async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) -> None:
     """The buckets and the queue, as far as the settings name them."""
     async with AsyncExitStack() as stack:
@@ -256,14 +211,14 @@ async def _examine_aws(settings: Settings, unknown: frozenset[str], tell: Tell) 
                     public_endpoint_url=settings.s3_public_endpoint_url,
                 )
             )
-        except ConfigError as error:
+        except (ConfigError, DependencyError, UnavailableError) as error:
             tell(Finding("aws", Level.FAILURE, _words(error), "`aws configure list` tells what is set; or AWS_REGION"))
             return
         for name, bucket in (("raw_bucket", settings.raw_bucket), ("processed_bucket", settings.processed_bucket)):
             if name not in unknown:
-                tell(await _tried(name, partial(_bucket, f"VPROC_{name.upper()}", bucket, clients), _REACH))
+                tell(await tried(name, partial(_bucket, f"VPROC_{name.upper()}", bucket, clients), _REACH))
         if "queue_url" not in unknown:
-            queue = await _tried("queue", partial(_queue, settings, clients), _REACH)
+            queue = await tried("queue", partial(_queue, settings, clients), _REACH)
             tell(queue)
             if queue.level is Level.OK and "raw_bucket" not in unknown and Role.WORKER in settings.roles:
                 await _examine_wiring(settings, clients, tell)

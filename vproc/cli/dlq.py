@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,7 @@ from vproc.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from vproc.aws.dead_letters import SqsDeadLetters
-    from vproc.core.dead_letters import DeadLetter
+    from vproc.core.dead_letters import DeadLetter, Redriven
 
 _SHOWN = 100
 
@@ -78,24 +78,17 @@ def redrive(ids: tuple[str, ...], as_json: bool) -> None:
     Their files start anew, with no attempt counted. One whose file is completed by now is acknowledged, and nothing else.
     """
 
-    async def by_hand(letters: SqsDeadLetters) -> int:
-        async with letters.held() as held:
-            chosen = _named(held, ids) if ids else held
-            await letters.redrive(chosen)
-            return len(chosen)
+    async def story(letters: SqsDeadLetters) -> Redriven:
+        with _names_known():
+            return await letters.send_back(ids)
 
-    async def story(letters: SqsDeadLetters) -> tuple[int, str]:
-        moved = None if ids else await letters.move_all()
-        if moved is None:
-            return await by_hand(letters), "hand"
-        if moved.failure is not None:
-            fail(f"SQS stopped the redrive after about {moved.letters} letters: {moved.failure}", code=FAILED)
-        return moved.letters, "sqs"
-
-    number, by = _run(story)
+    redriven = _run(story)
+    if redriven.failure is not None:
+        fail(f"SQS stopped the redrive after about {redriven.letters} letters: {redriven.failure}", code=FAILED)
+    number = redriven.letters
     audit("letters.redrive", letters=number, ids=list(ids) or "all")
     if as_json:
-        print_json({"redriven": number, "by": by})
+        print_json({"redriven": number, "by": redriven.by})
     else:
         click.echo(f"redriven: {number}")
 
@@ -122,7 +115,7 @@ def purge(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
             return len(chosen)
 
     if not yes:
-        click.confirm(f"Delete {'these' if ids else 'all'} dead letters for ever?", abort=True)
+        click.confirm(f"Delete {'these' if ids else 'all'} dead letters for ever?", abort=True, err=True)
     number = _run(story)
     audit("letters.purge", letters=number, ids=list(ids) or "all")
     if as_json:
@@ -164,11 +157,21 @@ async def _opened(region: str | None, queue_url: str, dlq_url: str | None) -> As
 
 
 def _named(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter]:
-    """The letters that these ids mean. All of them, or an error: half of what was asked for is no answer."""
-    for name in ids:
-        if not any(letter.answers_to(name) for letter in letters):
-            fail(f"no dead letter {name!r} among {len(letters)}: `vproc dlq list` shows them", code=FAILED)
-    return [letter for letter in letters if any(letter.answers_to(name) for name in ids)]
+    from vproc.core.dead_letters import letters_named  # noqa: PLC0415 - heavy: imported when a command runs
+
+    with _names_known():
+        return letters_named(letters, ids)
+
+
+@contextmanager
+def _names_known() -> Iterator[None]:
+    """A name that means no letter is the end, with the remedy."""
+    from vproc.errors import LetterNotFoundError  # noqa: PLC0415 - heavy: imported when a command runs
+
+    try:
+        yield
+    except LetterNotFoundError as error:
+        fail(f"no dead letter {error.name!r} among {error.among}: `vproc dlq list` shows them", code=FAILED)
 
 
 def _line(letter: DeadLetter) -> str:

@@ -11,7 +11,7 @@ from vproc.cli.group import FAILED
 from vproc.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from vproc.cli.checks import Finding
+    from vproc.cli.findings import Finding
 
 
 @click.command()
@@ -24,7 +24,8 @@ def doctor(as_json: bool) -> None:
     """
     import anyio  # noqa: PLC0415 - heavy: imported when the command runs
 
-    from vproc.cli.checks import Level, examine  # noqa: PLC0415 - likewise
+    from vproc.cli.checks import examine  # noqa: PLC0415 - likewise
+    from vproc.cli.findings import Level  # noqa: PLC0415 - likewise
     from vproc.settings import load_partial_settings  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 

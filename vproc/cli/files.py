@@ -183,7 +183,14 @@ def download(
     from vproc.cli import transfers  # noqa: PLC0415 - heavy: imported when the command runs
 
     async def act(client: ApiClient, file_id: UUID) -> None:
-        await transfers.download(client, file_id, to, only=only, parallel=parallel, as_json=as_json)
+        from vproc.client import ApiError  # noqa: PLC0415 - heavy: imported when the command runs
+
+        try:
+            await transfers.download(client, file_id, to, only=only, parallel=parallel, as_json=as_json)
+        except ApiError as error:
+            if "Current status: " not in error.detail:
+                raise
+            raise ApiError(f"{error.detail}: `vproc status {file_id}` tells more", status=error.status) from error
 
     _for_each(ids, act, as_json=as_json, api=api, api_key=api_key)
 
@@ -199,7 +206,8 @@ def _for_each(
     """Do something with each file, and show what it gave. One that fails has its line and does not keep the others from it."""
 
     async def story(client: ApiClient) -> bool:
-        from vproc.client import ApiError, ApiUnreachableError  # noqa: PLC0415 - heavy: imported when a command runs
+        from vproc.cli.transfers import tell_fault  # noqa: PLC0415 - heavy: imported when a command runs
+        from vproc.client import ApiError, ApiUnreachableError  # noqa: PLC0415 - likewise
 
         well = True
         for file_id in dict.fromkeys(ids):
@@ -208,10 +216,8 @@ def _for_each(
             except ApiUnreachableError:
                 raise
             except ApiError as error:
-                if len(ids) == 1:
-                    raise
                 well = False
-                click.echo(f"vproc: {file_id}: {' '.join(error.detail.split())}", err=True)
+                tell_fault(file_id, error)
             else:
                 if found is not None:
                     _show(found, as_json=as_json)

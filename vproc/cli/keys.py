@@ -73,7 +73,8 @@ def list_keys(owner: str | None, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-def revoke(key_id: str) -> None:
+@json_option
+def revoke(key_id: str, as_json: bool) -> None:
     """Revoke a key by its id, for ever.
 
     Its sessions end with it. Daemons believe a key for five seconds more at most.
@@ -81,7 +82,10 @@ def revoke(key_id: str) -> None:
     if not _with_catalog(lambda catalog: catalog.revoke_key(key_id)):
         fail(f"no key {key_id} that stands: `vproc keys list` shows them", code=FAILED)
     audit("key.revoke", key_id=key_id, owner=None, scopes=None)
-    click.echo(f"revoked: {key_id}")
+    if as_json:
+        print_json({"id": key_id, "revoked": True})
+    else:
+        click.echo(f"revoked: {key_id}")
 
 
 def _document(key: ApiKey) -> dict[str, object]:

@@ -52,7 +52,17 @@ def call_api(api: str, api_key: str | None, story: Callable[[ApiClient], Corouti
 
 def print_json(document: object) -> None:
     """One line of JSON on standard output."""
-    click.echo(json.dumps(document, default=_plain, ensure_ascii=False))
+    line = json.dumps(document, default=_plain, ensure_ascii=False)
+    # A file's name that is not UTF-8 stays as escapes: JSON is UTF-8 (RFC 8259, section 8.1).
+    click.echo(line if _is_utf8(line) else json.dumps(document, default=_plain))
+
+
+def _is_utf8(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: object) -> object:

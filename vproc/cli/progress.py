@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import click
 
+from vproc.cli.bars import has_bars, open_bars
 from vproc.client import FileStatus
 from vproc.client.transfer import readable_bytes
 from vproc.core.files import Status
@@ -41,20 +42,10 @@ def open_progress(stream: TextIO, *, several: bool = False, quiet: bool = False)
     if quiet:
         yield QuietView()
         return
-    if not stream.isatty():
+    if not has_bars(stream):
         yield PlainView(stream, several=several)
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - likewise
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with Progress(*columns, console=Console(file=stream)) as bars:
+    with open_bars(stream) as bars:
         yield RichView(bars)
 
 

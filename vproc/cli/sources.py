@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 
 from vproc.client import ApiError
-from vproc.errors import ConfigError, JobError
+from vproc.errors import ConfigError, DependencyError, JobError
 
 STDIN = "-"
 _S3 = "s3://"
@@ -113,6 +113,8 @@ async def open_stream(source: StreamSource) -> AsyncIterator[tuple[Read, int | N
         raise ApiError("; ".join(error.faults)) from error
     except JobError as error:
         raise ApiError(error.detail) from error
+    except DependencyError as error:
+        raise ApiError(str(error)) from error
 
 
 async def _read_stdin(size_bytes: int) -> bytes:

@@ -13,9 +13,9 @@ import anyio
 import click
 
 from vproc.cli.options import print_json
-from vproc.cli.progress import ProgressView
+from vproc.cli.progress import ProgressView, Sent
 from vproc.client import ApiClient, ApiError, FileStatus, Output, upload_in_parts
-from vproc.client.local import stat_file
+from vproc.client.local import stat_upload
 from vproc.client.multipart import LARGE_BYTES
 from vproc.client.resume import kept_upload
 from vproc.client.transfer import readable_bytes
@@ -23,13 +23,16 @@ from vproc.core.files import Status
 from vproc.core.manifest import OutputKind
 
 _MEDIA = (OutputKind.INIT, OutputKind.SEGMENT)
+_NOT_FOUND = 404
 _WITH = {"hls": (OutputKind.HLS_MEDIA, OutputKind.HLS_IFRAMES, OutputKind.CAPTIONS, *_MEDIA), "dash": _MEDIA}
 """What a presentation consists of beside its entry point."""
 
 
 async def upload(client: ApiClient, path: Path, *, profile: str | None, view: ProgressView) -> UUID:
     """Announce a file and send it: in parts where it is large, and then from where an earlier try stopped."""
-    size_bytes = (await stat_file(path)).st_size
+    size_bytes = (await stat_upload(path)).st_size
+    if not size_bytes:
+        raise ApiError(f"{path} is empty: there is nothing to upload")
     if size_bytes > LARGE_BYTES:
         return await _upload_large(client, path, size_bytes, profile=profile, view=view)
     announced = await client.create_upload(path, profile=profile)
@@ -40,10 +43,17 @@ async def upload(client: ApiClient, path: Path, *, profile: str | None, view: Pr
 async def _upload_large(client: ApiClient, path: Path, size_bytes: int, *, profile: str | None, view: ProgressView) -> UUID:
     folder = uploads_folder(os.environ)
     with kept_upload(folder, api_url=client.api_url, path=path, profile=profile) as kept:
-        sent = view.sending(path.name, size_bytes)
+        sent: Sent | None = None
+
+        def on_bytes(sent_bytes: int) -> None:
+            # Shown once something is under way: what is refused before has its one line.
+            nonlocal sent
+            sent = sent or view.sending(path.name, size_bytes)
+            sent(sent_bytes)
+
         try:
             return await upload_in_parts(
-                client, path, profile=profile, kept=kept, on_bytes=sent, say=lambda sentence: click.echo(sentence, err=True)
+                client, path, profile=profile, kept=kept, on_bytes=on_bytes, say=lambda sentence: click.echo(sentence, err=True)
             )
         except (ApiError, anyio.get_cancelled_exc_class()):
             if kept.load() is not None:
@@ -108,6 +118,14 @@ def print_end(status: FileStatus, *, as_json: bool) -> bool:
     if status.error:
         click.echo(f"vproc: {status.file_name} {status.status}: {status.error}", err=True)
     return False
+
+
+def tell_fault(file_id: UUID, error: ApiError) -> None:
+    """Say in a line of standard error what could not be done with a file, whichever words the API has for it."""
+    words = " ".join(error.detail.split())
+    if error.status == _NOT_FOUND and "status" not in words:
+        words += " `vproc list` shows yours."
+    click.echo(f"vproc: {words}" if str(file_id) in words else f"vproc: {file_id}: {words}", err=True)
 
 
 def line_of(status: FileStatus) -> str:

@@ -12,9 +12,10 @@ from uuid import UUID
 import anyio
 import click
 
+from vproc.cli.bars import has_bars, open_bars
 from vproc.cli.options import print_json
 from vproc.cli.progress import PlainView, pace, phase
-from vproc.cli.transfers import print_end
+from vproc.cli.transfers import print_end, tell_fault
 from vproc.client import ApiClient, ApiError, ApiUnreachableError, FileStatus
 from vproc.core.files import Status
 from vproc.tasks import task_group
@@ -43,7 +44,7 @@ async def watch(client: ApiClient, ids: Sequence[UUID], *, as_json: bool) -> boo
             click.echo("nothing is on its way", err=True)
             return True
     with _open_view(sys.stderr, several=len(ids) > 1, as_json=as_json) as view:
-        watching = _Watching(client, view, anyio.Semaphore(_FOLLOWED_AT_ONCE), as_json=as_json, several=len(ids) > 1)
+        watching = _Watching(client, view, anyio.Semaphore(_FOLLOWED_AT_ONCE), as_json=as_json)
         async with task_group() as tasks:
             for file_id in dict.fromkeys(ids):
                 tasks.start_soon(watching.follow, file_id, name=f"watch-{file_id}")
@@ -59,12 +60,11 @@ async def _mine(client: ApiClient) -> list[UUID]:
 class _Watching:
     """``ends``: how each ended, in the order of their ends; not kept where every change is printed anyway."""
 
-    def __init__(self, client: ApiClient, view: WatchView, following: anyio.Semaphore, *, as_json: bool, several: bool) -> None:
+    def __init__(self, client: ApiClient, view: WatchView, following: anyio.Semaphore, *, as_json: bool) -> None:
         self._client = client
         self._view = view
         self._following = following
         self._as_json = as_json
-        self._several = several
         self.well = True
         self.ends: dict[UUID, FileStatus] = {}
 
@@ -77,10 +77,8 @@ class _Watching:
         except ApiUnreachableError:
             raise
         except ApiError as error:
-            if not self._several:
-                raise
             self.well = False
-            click.echo(f"vproc: {file_id}: {error.detail}", err=True)
+            tell_fault(file_id, error)
             return
         self.well = self.well and status.status is Status.COMPLETED
         if not self._as_json:
@@ -92,21 +90,10 @@ def _open_view(stream: TextIO, *, several: bool, as_json: bool) -> Iterator[Watc
     if as_json:
         yield _JsonView()
         return
-    if not stream.isatty():
+    if not has_bars(stream):
         yield PlainView(stream, several=several)
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415 - likewise
-    from rich.table import Column  # noqa: PLC0415 - likewise
-
-    columns = (
-        TextColumn("{task.fields[file_id]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=32)),
-        BarColumn(20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=Console(file=stream)) as rows:
+    with open_bars(stream, lead="file_id") as rows:
         yield _TableView(rows)
 
 

@@ -33,7 +33,7 @@ def webhooks() -> None:
 def list_events(limit: int, show_secret: bool, as_json: bool) -> None:
     """List the newest events, and the addresses that want no more."""
     if show_secret:
-        _show_secret()
+        _show_secret(as_json=as_json)
         return
 
     async def read(catalog: SqlCatalog, _: Settings) -> tuple[tuple[OutboxEvent, ...], tuple[str, ...]]:
@@ -53,7 +53,8 @@ def list_events(limit: int, show_secret: bool, as_json: bool) -> None:
 @webhooks.command()
 @click.argument("event_id", metavar="[ID]", required=False)
 @click.option("--failed", is_flag=True, help="All that were given up.")
-def redeliver(event_id: str | None, failed: bool) -> None:
+@json_option
+def redeliver(event_id: str | None, failed: bool, as_json: bool) -> None:
     """Send an event again, or all that were given up, under the same id.
 
     A running daemon does it. An address that answered 410 is sent to again.
@@ -64,7 +65,10 @@ def redeliver(event_id: str | None, failed: bool) -> None:
     if event_id is not None and not count:
         fail(f"no event {event_id}: `vproc webhooks list` shows them", code=FAILED)
     audit("webhook.redeliver", events=count, ids=[event_id] if event_id else "failed")
-    click.echo(f"due again: {count}")
+    if as_json:
+        print_json({"due_again": count})
+    else:
+        click.echo(f"due again: {count}")
 
 
 @webhooks.command()
@@ -101,7 +105,7 @@ async def _send_test(catalog: SqlCatalog, settings: Settings, url: str) -> Sent:
     return await open_sender(settings).send(url, headers=headers, body=body)
 
 
-def _show_secret() -> None:
+def _show_secret(*, as_json: bool) -> None:
     async def read(catalog: SqlCatalog, settings: Settings) -> tuple[bytes, ...]:
         from vproc.outside import webhook_secrets  # noqa: PLC0415 - heavy: imported when the command runs
 
@@ -110,7 +114,11 @@ def _show_secret() -> None:
     from vproc.core.webhook_signing import show_secret  # noqa: PLC0415 - imported when the command runs
 
     for secret in with_catalog(read):
-        click.echo(show_secret(secret))
+        shown = show_secret(secret)
+        if as_json:
+            print_json({"secret": shown})
+        else:
+            click.echo(shown)
 
 
 def _state(event: OutboxEvent) -> str:

@@ -8,7 +8,6 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -16,9 +15,10 @@ import anyio
 
 from vproc.client.errors import AddressRefusedError, ApiError, ApiUnreachableError
 from vproc.client.events import event_data
-from vproc.client.local import safe_path, stat_file
+from vproc.client.local import safe_path, stat_upload
 from vproc.client.patience import Patience, read_retry_after
 from vproc.client.transfer import Transfers, proxy_for
+from vproc.client.unreachable import checked_address, unreachable
 from vproc.client.values import FileList, FileStatus, Output, Upload
 from vproc.tasks import task_group
 
@@ -32,7 +32,9 @@ _RETRY_DELAYS_S = (0.5, 2.0)
 _FOLLOW_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 _PAGE_LIMIT = 100
 _PARALLEL_DOWNLOADS = 4
-_ERROR, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 400, 401, 403, 404, 409
+_ERROR, _UNAUTHORIZED, _FORBIDDEN, _CONFLICT = 400, 401, 403, 409
+# What stands before a daemon answers so for it: the address is right.
+_FOREIGN = dict.fromkeys((502, 503, 504), ": the proxy there gets no answer from the daemon. Try again in a moment")
 # Made twice, these do what they do once (RFC 9110, section 9.2.2). A POST is only with an Idempotency-Key.
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 _IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -58,10 +60,10 @@ class ApiClient:
         follow_delays_s: Sequence[float] = _FOLLOW_DELAYS_S,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        parts = urlsplit(api_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ApiError(f"{api_url} is no address of an API: set --api or VPROC_API_URL to http://HOST:PORT")
-        self.api_url = api_url.rstrip("/")
+        self.api_url = checked_address(api_url)
+        api_key = (api_key or "").strip()
+        if not api_key.isprintable():
+            raise ApiError("the API key holds a line break or another character that none has: set --api-key or VPROC_API_KEY")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._retry_delays_s = tuple(retry_delays_s)
         self._follow_delays_s = tuple(follow_delays_s)
@@ -89,6 +91,11 @@ class ApiClient:
         return self._opened
 
     @property
+    def answered(self) -> bool:
+        """Whether anything has answered here yet. Before that a wrong address is likelier than a network that comes back."""
+        return self._answered
+
+    @property
     def _transfers(self) -> Transfers:
         return Transfers(self.session, self._retry_delays_s)
 
@@ -102,7 +109,7 @@ class ApiClient:
         callback_url: str | None = None,
     ) -> Upload:
         """Announce a local file and get the address that takes it, up to 5 GiB; `upload_in_parts` takes any size."""
-        size_bytes = (await stat_file(path)).st_size
+        size_bytes = (await stat_upload(path)).st_size
         optional = {"profile": profile, "content_type": content_type, "metadata": metadata, "callback_url": callback_url}
         body = {"file_name": path.name, "size": size_bytes, **{name: value for name, value in optional.items() if value}}
         answer = await self._announced(body)
@@ -295,8 +302,7 @@ class ApiClient:
             try:
                 return await self._ask_once(method, path, body=body, query=query, headers=headers)
             except ApiError as error:
-                # Before the first word a wrong address is likelier than a network that comes back.
-                if isinstance(error, ApiUnreachableError) and not self._answered:
+                if isinstance(error, ApiUnreachableError) and not self.answered:
                     raise
                 pause_s = patience.pause_s(error)
                 if pause_s is None:
@@ -328,9 +334,7 @@ class ApiClient:
                 await self._raise_for(response)
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnreachableError(
-                f"no answer from {self.api_url}: is `vproc serve` running there? Set --api or VPROC_API_URL"
-            ) from error
+            raise unreachable(self.api_url, error) from error
         if not text:
             return {}
         with as_promised(self.api_url):
@@ -346,8 +350,7 @@ class ApiClient:
             detail = str(problem["detail"])
         except (ValueError, KeyError, TypeError):
             detail = f"{self.api_url} answered {response.status} {response.reason}"
-            if response.status == _NOT_FOUND:
-                detail += ": is this vproc's API? Check --api or VPROC_API_URL"
+            detail += _FOREIGN.get(response.status, ": is this vproc's API? Check --api or VPROC_API_URL")
         if response.status == _UNAUTHORIZED:
             detail += " (set --api-key or VPROC_API_KEY)"
         if response.status == _FORBIDDEN:

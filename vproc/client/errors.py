@@ -25,7 +25,12 @@ class ApiError(VprocError):
 
 
 class ApiUnreachableError(ApiError):
-    """Nothing answers at the API's address. Start the daemon, or give the right address."""
+    """Nothing answers at the API's address. Start the daemon, or give the right address. ``nobody``: there was not even a
+    connection."""
+
+    def __init__(self, detail: str, *, nobody: bool = False) -> None:
+        super().__init__(detail)
+        self.nobody = nobody
 
 
 class StoreError(ApiError):

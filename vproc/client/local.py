@@ -32,3 +32,17 @@ async def stat_file(path: Path) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise ApiError(f"{path} is no regular file: give it through standard input, as -")
     return found
+
+
+async def stat_upload(path: Path) -> os.stat_result:
+    """Of a file that is about to be announced: this user may read it. Raises `ApiError`."""
+    found = await stat_file(path)
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ApiError(f"{path}: its name is not UTF-8: rename it") from None
+    try:
+        await (await anyio.open_file(path, "rb")).aclose()
+    except OSError as error:
+        raise ApiError(f"cannot read {path}: {error.strerror}") from error
+    return found

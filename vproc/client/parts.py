@@ -85,7 +85,8 @@ class PartsApi:
             try:
                 return await call()
             except ApiError as error:
-                if not may_pass(error):
+                nobody = isinstance(error, ApiUnreachableError) and error.nobody and not self.client.answered
+                if nobody or not may_pass(error):
                     raise
             await anyio.sleep(delay_s)
         return await call()

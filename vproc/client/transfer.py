@@ -5,6 +5,7 @@ An address is sent exactly as it was signed, without the API's key, and never ap
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +30,7 @@ _ERROR_BYTES = 16 * 1024
 _S3_ERROR = re.compile(r"<(Code|Message)>([^<]*)</")
 _PARTIAL, _REDIRECT, _FORBIDDEN, _EXISTS, _SERVER = 206, 300, 403, 412, 500
 _BUSY = frozenset({408, 429})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def proxy_for(url: str) -> str | None:
@@ -163,7 +165,7 @@ class Transfers:
                 detail = error.detail if isinstance(error, StoreError) else f"broke off ({reason_of(error)})"
                 fault = StoreError(f"{output.key}: {detail}")
             except OSError as error:
-                raise StoreError(f"cannot write {part}: {error.strerror}") from error
+                raise _unwritable(part, error) from error
             else:
                 if await anyio.to_thread.run_sync(_adopt, part, to, output):
                     return True
@@ -217,6 +219,11 @@ def store_words(status: int, text: str) -> str:
 def unreadable(path: Path, error: OSError) -> StoreError:
     """Why a local file cannot be read."""
     return StoreError(f"cannot read {path}: {error.strerror}")
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    remedy = "free some and run it again: it goes on where it stopped" if error.errno in _FULL else "name another folder"
+    return StoreError(f"cannot write {path}: {error.strerror}: {remedy}")
 
 
 def _upload_refused(status: int, text: str, upload: Upload) -> StoreError:

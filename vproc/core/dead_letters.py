@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from vproc.core.notification import named_objects
+from vproc.errors import LetterNotFoundError
 
 CODE_ATTRIBUTE = "vproc-code"
 """The message attribute that holds a dead letter's reason. A redrive keeps it: so a redriven message is no mere duplicate."""
@@ -73,3 +75,21 @@ class DeadLetter:
             "receive_count": self.receive_count,
         }
         return told | {"attributes": dict(self.attributes), "body": self.body} if whole else told
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """How many letters went back to the queue, and who sent them: ``sqs`` itself, which counts about, or vproc by ``hand``.
+    ``failure``: why SQS stopped before the end."""
+
+    letters: int
+    by: Literal["sqs", "hand"]
+    failure: str | None = None
+
+
+def letters_named(letters: Sequence[DeadLetter], names: Sequence[str]) -> list[DeadLetter]:
+    """The letters that these names mean. All of them, or `LetterNotFoundError`: half of what was asked for is no answer."""
+    for name in names:
+        if not any(letter.answers_to(name) for letter in letters):
+            raise LetterNotFoundError(name, among=len(letters))
+    return [letter for letter in letters if any(letter.answers_to(name) for name in names)]

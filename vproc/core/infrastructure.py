@@ -69,6 +69,11 @@ class Deployment:
         """What failed for good."""
         return f"{self.name}-dead-letters"
 
+    @property
+    def namespace(self) -> str:
+        """Of what CloudWatch is told of it."""
+        return f"vproc/{self.name}"
+
     def bucket_arn(self, bucket: str) -> str:
         """A bucket's ARN knows no region and no account."""
         return f"arn:{self.partition}:s3:::{bucket}"
@@ -212,6 +217,11 @@ _RAW_OF_API = (
 )  # fmt: skip
 _PROCESSED_OF_API = ("s3:GetObject", "s3:DeleteObject")
 _QUEUE_OF_API = ("sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl")
+# what `/ops` shows and sends back
+_DEAD_LETTERS_OF_API = (
+    "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage",
+    "sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks",
+)  # fmt: skip
 _LIST_OF_WORKER = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
 _RAW_OF_WORKER = (
     "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload",
@@ -233,7 +243,7 @@ _DEAD_LETTERS_OF_WORKER = (
 )  # fmt: skip
 
 POLICIES: Mapping[str, str] = {
-    "api": "vproc, VPROC_ROLES=api: sign uploads, read and delete files, announce retries",
+    "api": "vproc, VPROC_ROLES=api: sign uploads, read and delete files, announce retries, send dead letters back",
     "worker": "vproc, VPROC_ROLES=worker: take jobs, read originals, write outputs",
     "daemon": "vproc with both roles, on an instance or as an ECS task",
 }
@@ -244,15 +254,20 @@ def policies(deployment: Deployment) -> dict[str, Document]:
     raw, processed = (deployment.bucket_arn(bucket) for bucket in (deployment.raw_bucket, deployment.processed_bucket))
     queue, letters = (deployment.queue_arn(name) for name in (deployment.queue, deployment.dead_letters))
 
+    # The backlog, for whoever scales by it: no resource, so that the namespace is what bounds it.
+    told = _allow(["cloudwatch:PutMetricData"], "*") | {
+        "Condition": {"StringEquals": {"cloudwatch:namespace": deployment.namespace}}
+    }
+
     def allowed(lists: Sequence[str], *others: tuple[str, Sequence[Sequence[str]]]) -> Document:
         statements = [_allow(lists, [raw, processed])]
         statements += [_allow(sorted({action for actions in those for action in actions}), where) for where, those in others]
-        return {"Version": "2012-10-17", "Statement": statements}
+        return {"Version": "2012-10-17", "Statement": [*statements, told]}
 
     return {
         "api": allowed(
             _LIST, (f"{raw}/*", [_RAW_OF_API]), (f"{processed}/*", [_PROCESSED_OF_API]), (queue, [_QUEUE_OF_API]),
-            (letters, [("sqs:GetQueueAttributes",)]),
+            (letters, [_DEAD_LETTERS_OF_API]),
         ),
         "worker": allowed(
             _LIST_OF_WORKER, (f"{raw}/*", [_RAW_OF_WORKER]), (f"{processed}/*", [_PROCESSED_OF_WORKER]),
@@ -263,7 +278,7 @@ def policies(deployment: Deployment) -> dict[str, Document]:
             allowed(
                 _LIST_OF_WORKER, (f"{raw}/*", [_RAW_OF_API, _RAW_OF_WORKER]),
                 (f"{processed}/*", [_PROCESSED_OF_API, _PROCESSED_OF_WORKER]), (queue, [_QUEUE_OF_API, _QUEUE_OF_WORKER]),
-                (letters, [_DEAD_LETTERS_OF_WORKER]),
+                (letters, [_DEAD_LETTERS_OF_API, _DEAD_LETTERS_OF_WORKER]),
             ),
         ),
     }  # fmt: skip

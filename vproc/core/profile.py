@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 from vproc.errors import ErrorCode, RejectedError
@@ -127,11 +128,19 @@ def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
     return _rung(None, round(kbps * _SHARE[codec]), crf=default_crf(codec))
 
 
+_NAME_SHOWN = 64
+
+
 def get_profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
     """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
     profile = profiles.get(name)
     if profile is None:
-        raise RejectedError(
-            ErrorCode.UNKNOWN_PROFILE, f"there is no profile {name[:64]!r}; there are: {', '.join(sorted(profiles))}"
-        )
+        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, no_profile(name, sorted(profiles)))
     return profile
+
+
+def no_profile(name: str, profiles: Collection[str]) -> str:
+    """That there is none of that name, which one may be meant, and which there are, in their order."""
+    near = get_close_matches(name[:_NAME_SHOWN], profiles, n=2, cutoff=0.5)
+    meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"there is no profile {name[:_NAME_SHOWN]!r}{meant}; there are: {', '.join(profiles)}"

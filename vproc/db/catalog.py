@@ -1,5 +1,5 @@
-"""The catalog, whole, and how it is opened. Its methods stand by subject in `files`, `announcements`, `multipart`, `leases` and
-`sweeps`."""
+"""The catalog, whole, and how it is opened. Its methods stand by subject in `files`, `announcements`, `multipart`, `leases`,
+`sweeps` and `operations`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ from vproc.db.keys import KeyMethods
 from vproc.db.leases import LeaseMethods
 from vproc.db.migrate import prepare_schema
 from vproc.db.multipart import MultipartMethods
+from vproc.db.operations import OperationsMethods
 from vproc.db.outbox import OutboxMethods
 from vproc.db.sweeps import SweepMethods
 from vproc.db.users import UserMethods
 
 
 class SqlCatalog(
-    FileMethods, LeaseMethods, SweepMethods, KeyMethods, AnnouncementMethods, MultipartMethods, OutboxMethods, UserMethods
+    FileMethods,
+    LeaseMethods,
+    SweepMethods,
+    KeyMethods,
+    AnnouncementMethods,
+    MultipartMethods,
+    OutboxMethods,
+    UserMethods,
+    OperationsMethods,
 ):
-    """`ports.Catalog`, `ports.KeyStore` and `ports.Outbox` over one database. Several of them, in one process or many, may
-    share it."""
+    """`ports.Catalog`, `ports.KeyStore`, `ports.Outbox` and `ports.OperationsReader` over one database. Several of them, in one
+    process or many, may share it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._database = Database(engine)

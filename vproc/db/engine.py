@@ -286,4 +286,4 @@ def _start_error(raised: TransientError, url: URL) -> VprocError:
         where = f"{url.username or ''}@{url.host or url.query.get('host', 'localhost')}:{url.port or 5432}/{url.database or ''}"
         wrong = (_sqlstate(error) or "").startswith(("28", "3D")) or not isinstance(raised, UnavailableError)
     text = f"{VARIABLE}: cannot use {where}: {_short(error)}"
-    return ConfigError(text) if wrong else DependencyError(text)
+    return ConfigError(text) if wrong else DependencyError(f"{text}: start it, or correct the address")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vproc.core.files import CANCELLABLE, RETRYABLE, Attempt, File, FileError, RawState, Status
 from vproc.core.leases import NewFile, Page
 from vproc.db.changes import ChangeHub
-from vproc.db.clock import database_time
+from vproc.db.clock import DatabaseNow, database_time
 from vproc.db.engine import Database
 from vproc.db.outbox import announce
 from vproc.db.rows import (
@@ -144,7 +144,7 @@ class FileMethods:
     async def record_missing(self, new: NewFile, error: FileError) -> None:
         """A ``failed`` row for an object that does not stand. A finished, deleted or held file stays as it is."""
         async with self._database.write() as connection:
-            values = new_values(new) | error_values(error) | {"status": Status.FAILED}
+            values = new_values(new) | error_values(error) | {"status": Status.FAILED, "failed_at": DatabaseNow()}
             statement = insert_absent(connection, files).values(**values).returning(files)
             row = (await connection.execute(statement)).mappings().one_or_none()
             if row is not None:
@@ -178,7 +178,7 @@ async def fail_unheld(connection: AsyncConnection, file_id: UUID, error: FileErr
     if row is None or row["deleted_at"] is not None or Status(row["status"]).terminal or lease_stands(row, now):
         return
     await close_dead_holder(connection, row, now=now)
-    values = {**NO_LEASE, **error_values(error), "status": Status.FAILED}
+    values = {**NO_LEASE, **error_values(error), "status": Status.FAILED, "failed_at": now}
     await announce(connection, file_from(await put(connection, file_id, **values)))
 
 

@@ -111,7 +111,7 @@ class LeaseMethods:
                 await cancelled(connection, lease.file_id)
             else:
                 spent = {"processing_time_s": now - attempt["started_at"]}
-                values = {**NO_LEASE, **error_values(error), **spent, "status": status}
+                values = {**NO_LEASE, **error_values(error), **spent, "status": status, "failed_at": now}
                 await announce(connection, file_from(await put(connection, lease.file_id, **values)))
         self._hub.tell(lease.file_id)
 

@@ -106,6 +106,8 @@ files = Table(
     # The upload in parts that makes the object, once it is begun. Open: the store may still hold parts that nobody joined.
     Column("upload_id", SafeText()),
     Column("upload_open", Boolean()),
+    # When it last became ``failed``, whatever it is by now.
+    Column("failed_at", Double()),
     Index("ix_files_owner_completed_at", "owner", "completed_at"),
     Index(
         "ix_files_owner_status",
@@ -135,6 +137,25 @@ files = Table(
         "raw_state",
         sqlite_where=literal_column("raw_state") == "delete_pending",
         postgresql_where=literal_column("raw_state") == "delete_pending",
+    ),
+    Index(
+        "ix_files_processing",
+        "file_id",
+        sqlite_where=literal_column("status") == "processing",
+        postgresql_where=literal_column("status") == "processing",
+    ),
+    Index(
+        "ix_files_failed_at",
+        "failed_at",
+        sqlite_where=literal_column("failed_at").is_not(None),
+        postgresql_where=literal_column("failed_at").is_not(None),
+    ),
+    Index(
+        "ix_files_completed_at",
+        "completed_at",
+        "media_s",
+        sqlite_where=literal_column("completed_at").is_not(None),
+        postgresql_where=literal_column("completed_at").is_not(None),
     ),
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,9 +28,13 @@ _MOST_SHOWN = 200
 
 
 class Issuer:
-    """One issuer. ``jwks_url`` None: its discovery says where its keys are."""
+    """One issuer. ``jwks_url`` None: its discovery says where its keys are.
+
+    ``ahead_s``: how far the clock of what answered last is ahead of ours, by its ``Date``; None where it told none.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, *, issuer: str, jwks_url: str | None) -> None:
+        self.ahead_s: float | None = None
         self._session = session
         self._issuer = issuer
         self._jwks_url = jwks_url
@@ -55,6 +61,7 @@ class Issuer:
         shown = _shown(url)
         try:
             async with self._session.get(url, allow_redirects=False) as response:
+                self.ahead_s = _ahead_s(response.headers)
                 body = await _body(response, shown)
         except (aiohttp.ClientError, OSError) as error:
             reason = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
@@ -77,6 +84,16 @@ async def _body(response: aiohttp.ClientResponse, shown: str) -> bytes:
         if len(body) > MOST_BYTES:
             raise UnavailableError(f"{shown} answers more than {MOST_BYTES // 1024} KiB")
     return bytes(body)
+
+
+def _ahead_s(headers: Mapping[str, str]) -> float | None:
+    """By ``Date``, which a cache leaves as it was and tells the ``Age`` of (RFC 9111, section 4.2.3)."""
+    try:
+        told_at = parsedate_to_datetime(headers[hdrs.DATE])
+        age = timedelta(seconds=int(headers.get(hdrs.AGE, "0")))
+        return (told_at + age - datetime.now(UTC)).total_seconds()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def _shown(url: str) -> str:

@@ -11,6 +11,7 @@ from vproc.ports.children import Feed, ProcessLimits, ProcessResult, Runner, Sto
 from vproc.ports.host import HostNotices, TaskProtection
 from vproc.ports.identity import Caller, Identity, KeyStore
 from vproc.ports.multipart import MultipartUploads, Part, PartsCall, PresignedForm
+from vproc.ports.operations import BacklogListener, OperationsReader
 from vproc.ports.queue import DeadLetters, Message, Queue, QueueDepth
 from vproc.ports.store import FileSlice, ObjectStore, PresignedRequest, Presigner, StoredObject
 from vproc.ports.webhooks import DueEvent, Outbox, OutboxEvent, WebhookSender
@@ -18,6 +19,7 @@ from vproc.ports.webhooks import DueEvent, Outbox, OutboxEvent, WebhookSender
 __all__ = [
     "AccountParts",
     "Accounts",
+    "BacklogListener",
     "Caller",
     "Catalog",
     "DeadLetters",
@@ -31,6 +33,7 @@ __all__ = [
     "Message",
     "MultipartUploads",
     "ObjectStore",
+    "OperationsReader",
     "Outbox",
     "OutboxEvent",
     "Part",

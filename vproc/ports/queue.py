@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from vproc.core.dead_letters import DeadLetter
+from vproc.core.dead_letters import DeadLetter, Redriven
 from vproc.core.files import File
 from vproc.errors import ErrorCode
 
@@ -73,8 +73,12 @@ class Queue(Protocol):
 
 
 class DeadLetters(Protocol):
-    """The dead letters, to be looked at."""
+    """The dead letters, to be looked at and to be tried again."""
 
     def held(self, *, most: int | None = None) -> AbstractAsyncContextManager[list[DeadLetter]]:
         """All letters, or so many, hidden from others while the block lasts."""
+        ...
+
+    async def send_back(self, names: Sequence[str] = ()) -> Redriven:
+        """Send letters to the queue again: those that are named, or all. Raises `LetterNotFoundError` where a name means none."""
         ...

@@ -25,15 +25,15 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+// The same for drawings, by attributes alone.
+export function drawn(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
 }
+
+export const icon = (name) => drawn("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, drawn("path", { d: ICONS[name] }));
 
 export const button = (text, onclick, props = {}) => h("button", { type: "button", onclick, ...props }, text);
 
@@ -54,10 +54,10 @@ export function announce(text) {
 }
 
 // Asks before something that cannot be undone; whether it is meant.
-export function sure(question, yes) {
+export function sure(question, yes, no = "Keep it") {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-label": question }, h("p", {}, question), h("div", { class: "actions" },
-      button(yes, () => dialog.close("yes"), { class: "danger" }), button("Keep it", () => dialog.close(""), { autofocus: true })));
+      button(yes, () => dialog.close("yes"), { class: "danger" }), button(no, () => dialog.close(""), { autofocus: true })));
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");

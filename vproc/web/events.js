@@ -71,6 +71,7 @@ function stream(id, one) {
   });
 }
 
-function seen(signal) {
+// Waits until somebody looks at the page.
+export function seen(signal) {
   return new Promise((resolve) => document.addEventListener("visibilitychange", () => !document.hidden && resolve(), { signal }));
 }

@@ -127,6 +127,7 @@ class Consumer:
             pulse.rest()  # for as long as a job may take: its own heartbeat is looked at
             async with task_group() as waiting:
                 waiting.start_soon(self._cancel_on_drain, waiting.cancel_scope)
+                waiting.start_soon(self._intake.watch)
                 async with self._limiter:
                     pass
                 waiting.cancel_scope.cancel()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
+import anyio
 import structlog
 
 from vproc.errors import UnavailableError
@@ -13,6 +15,7 @@ from vproc.workers.scratch import Scratch
 
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 LONGEST_PAUSE_S = 30.0
+OBSERVE_EVERY_S = 15.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -55,16 +58,28 @@ class Intake:
         if (left := self._paused_until - self._clock()) > 0:
             return left
         try:
-            free = await self._scratch.free_bytes()
+            free = await self.observe()
         except UnavailableError as error:
             self._set(error.detail)
             return 5.0
-        self._metrics.scratch_free.set(free)
         if free < self._least_free_bytes:
             self._set(f"the scratch disk has {free} bytes free, and no job is taken below {self._least_free_bytes}")
             return 5.0
         self._set(None)
         return 0.0
+
+    async def observe(self) -> int:
+        """Free bytes of the scratch disk, told to the gauge. Raises `UnavailableError`."""
+        free = await self._scratch.free_bytes()
+        self._metrics.scratch_free.set(free)
+        return free
+
+    async def watch(self) -> None:
+        """Keep the gauge true while no work can be taken, until cancelled: it is then that jobs fill the disk."""
+        while True:
+            await anyio.sleep(OBSERVE_EVERY_S)
+            with suppress(UnavailableError):
+                await self.observe()
 
     def _set(self, reason: str | None) -> None:
         if reason != self._reason:

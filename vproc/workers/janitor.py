@@ -17,7 +17,8 @@ from vproc.core.keys import file_prefix, manifest_key, run_prefix
 from vproc.core.leases import OrphanRun
 from vproc.core.manifest import Manifest
 from vproc.errors import TransientError
-from vproc.ports import Catalog, ObjectStore, Queue
+from vproc.ports import Catalog, ObjectStore
+from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.workers.reconcile import Reconciler
 
@@ -40,7 +41,7 @@ class Janitor:
         catalog: Catalog,
         raw: ObjectStore,
         processed: ObjectStore,
-        queue: Queue,
+        gauges: QueueGauges,
         metrics: Metrics,
         reconciler: Reconciler,
         clock: Callable[[], float] = monotonic,
@@ -49,11 +50,10 @@ class Janitor:
         self._catalog = catalog
         self._raw = raw
         self._processed = processed
-        self._queue = queue
+        self._gauges = gauges
         self._metrics = metrics
         self._clock = clock
         self._woken = anyio.Event()
-        self._depth_read_at = float("-inf")
         self._busy = False
         self._reconciler = reconciler
         # Daemons that start together do not list the bucket together.
@@ -157,17 +157,14 @@ class Janitor:
         await self._tried("abort_uploads", self._reconciler.abort_uploads())
 
     async def _observe_depth(self) -> None:
-        """The queue's gauges: seldom, since each reading is a paid request."""
-        now = self._clock()
-        if now < self._depth_read_at + (DEPTH_EVERY_BUSY_S if self._busy else DEPTH_EVERY_IDLE_S):
+        """The queue's gauges: more often while there is work."""
+        often = self._busy or self._gauges.listened_to
+        every_s = DEPTH_EVERY_BUSY_S if often else DEPTH_EVERY_IDLE_S
+        if not self._gauges.due(every_s):
             return
-        self._depth_read_at, self._busy = now, False
-        depths = await self._queue.depths()
-        for queue, depth in depths.items():
-            self._metrics.queue_messages.labels(queue, "visible").set(depth.visible)
-            self._metrics.queue_messages.labels(queue, "in_flight").set(depth.in_flight)
-            self._metrics.queue_messages.labels(queue, "delayed").set(depth.delayed)
-        self._busy = self._busy or depths["main"].visible > 0
+        self._busy = False
+        await self._gauges.read(every_s=every_s)
+        self._busy = self._busy or self._gauges.waiting
 
     def _done(self, action: str, count: int, **fields: object) -> None:
         self._metrics.janitor_actions.labels(action).inc(count)

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -27,6 +28,11 @@ _YOUNG_S = 60
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+class _Disk(NamedTuple):
+    free_bytes: int
+    size_bytes: int
+
+
 class Scratch:
     """The directory of this process. Use `open_scratch`."""
 
@@ -35,11 +41,18 @@ class Scratch:
 
     async def free_bytes(self) -> int:
         """Free space for an ordinary user where jobs work. Raises `UnavailableError` when the directory is gone."""
+        return (await self._told()).free_bytes
+
+    async def size_bytes(self) -> int:
+        """Size of the file system where jobs work. Raises likewise."""
+        return (await self._told()).size_bytes
+
+    async def _told(self) -> _Disk:
         try:
             told = await anyio.to_thread.run_sync(os.statvfs, self.root)
         except OSError as error:
             raise UnavailableError(f"the scratch directory is gone: {error.strerror}", code=ErrorCode.OUT_OF_DISK) from error
-        return told.f_bavail * told.f_frsize
+        return _Disk(told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize)
 
     async def require(self, size_bytes: int) -> None:
         """Raise `UnavailableError` where there is no room for so much."""
