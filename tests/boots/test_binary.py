@@ -19,13 +19,11 @@ import pytest
 from tests.support.caller import Caller, fetch
 from tests.support.cluster import until
 from tests.support.media import clip
-from tests.support.source import ROOT
 from tests.support.tree import make_tree, run
 
 MB = 1_000_000
 LARGEST_BYTES = 110 * MB
 LARGEST_UNPACKED_BYTES = 300 * MB
-BUILT_WITHIN_S = 900
 READY_WITHIN_S = 60
 STOPS_WITHIN_S = 30
 WRONG_PLACE = 78
@@ -92,12 +90,6 @@ class Machine:
             for path in listed
             if not path.startswith((f"{HOME}/.cache/vproc/vproc-", f"{HOME}/data/", f"{HOME}/demo-output/"))
         ]
-
-
-@pytest.fixture(scope="module")
-def program() -> Path:
-    run("make", "--no-print-directory", "-C", ROOT, "binary", within_s=BUILT_WITHIN_S)
-    return ROOT / "dist" / "vproc"
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
-import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
 from tests.support.machine import PACKAGES, Machine, booted, put_checkout
 from tests.support.media import clip
+from tests.support.ports import free_port
 from tests.support.tree import make_tree, run
 
 UNIT = "vproc.service"
@@ -29,13 +27,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A store and a queue on this machine, whose own daemon takes no jobs."""
     with dev(tmp_path_factory.mktemp("store"), VPROC_ROLES="api") as running:
         yield running
-
-
-def free_port() -> int:
-    while True:
-        port = random.randrange(20000, 32000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @pytest.fixture(scope="module")
