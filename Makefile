@@ -68,7 +68,7 @@ chaos: ## the tests of faults, at length: every fault at every request, and what
 	$(SETUP_TEST)
 	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults tests/e2e/test_described.py $(ARGS)
 
-boots: ## the image in a container engine and the service in a systemd of its own: as root, minutes
+boots: ## the image in a container engine, the service in a systemd of its own, the one file, the wheel: as root, minutes
 	$(SETUP_TEST)
 	@scripts/setup boots
 	VPROC_TEST_BOOTS=1 $(BIN)/pytest -q --timeout 1800 tests/boots $(ARGS)
