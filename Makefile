@@ -24,10 +24,11 @@ WITH_CLIP := if [ -s "$(CLIP)" ]; then export VPROC_DEMO_CLIP="$(CLIP)"; fi;
 SETUP_DEMO := @scripts/setup demo
 SETUP_TEST := @scripts/setup test
 SETUP_DOCS := @scripts/setup docs
+SETUP_RELEASE := @scripts/setup release
 QUICK := tests/core tests/golden tests/workers tests/api tests/house $(wildcard tests/test_*.py)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: help demo dev test lint types unit chaos boots bench docs format lock setup clean
+.PHONY: help demo dev test lint types unit chaos boots bench docs binary dist audit format lock setup clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +68,7 @@ chaos: ## the tests of faults, at length: every fault at every request, and what
 	$(SETUP_TEST)
 	VPROC_TEST_CHAOS=1 $(BIN)/pytest -q -n $(WORKERS) --timeout 7200 tests/faults tests/e2e/test_described.py $(ARGS)
 
-boots: ## the image in a container engine and the service in a systemd of its own: as root, minutes
+boots: ## the image in a container engine, the service in a systemd of its own, the one file, the wheel: as root, minutes
 	$(SETUP_TEST)
 	@scripts/setup boots
 	VPROC_TEST_BOOTS=1 $(BIN)/pytest -q --timeout 1800 tests/boots $(ARGS)
@@ -82,6 +83,18 @@ docs: ## the documentation as a site in dist/site; a link that leads nowhere is 
 	.venv-docs/bin/sphinx-build -q -n -W --keep-going -c docs -d .cache/docs -b html . dist/site $(ARGS)
 	@echo dist/site/index.html
 
+binary: ## dist/vproc: one file that runs on machines without Python
+	$(SETUP_RELEASE)
+	@.venv-release/bin/python scripts/build-binary
+
+dist: ## the wheel and the sdist in dist/, looked into before they land there
+	$(SETUP_RELEASE)
+	@.venv-release/bin/python scripts/build-dist
+
+audit: ## what is known against the pinned packages; says so where it cannot be asked
+	$(SETUP_RELEASE)
+	@.venv-release/bin/python scripts/audit
+
 format: ## format the code and mend what the linter can mend by itself
 	$(SETUP_TEST)
 	$(BIN)/ruff format .
@@ -91,10 +104,11 @@ lock: ## renew the lock files from pyproject.toml (needs uv); ARGS=--upgrade for
 	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --group build -o requirements.lock pyproject.toml
 	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --extra otel --group build --group test --group lint -c requirements.lock -o requirements-test.lock pyproject.toml
 	$(LOCK) $(ARGS) --group docs -o requirements-docs.lock
+	$(LOCK) $(ARGS) --group release --group build -c requirements.lock -o requirements-release.lock
 
 setup: ## what `make test` needs, and no more
 	$(SETUP_TEST)
 
 clean: ## remove what set-up, tests and the demo made in this folder
-	rm -rf .venv .venv-docs .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output dist tests/e2e/playback/node_modules tests/e2e/uppy/v*/node_modules
+	rm -rf .venv .venv-docs .venv-release .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output dist tests/e2e/playback/node_modules tests/e2e/uppy/v*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import socket
 import ssl
+import threading
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.receiver import StubResolver, connects_recorded, receiving
 from vproc.core.webhook_delivery import Sent, Trouble
-from vproc.outgoing import CheckedSender
+from vproc.outgoing import LOOKUPS_AT_ONCE, CheckedSender
 
 PUBLIC = "93.184.216.34"
 HEADERS = {"webhook-id": "msg_1"}
@@ -75,6 +80,38 @@ async def test_a_name_that_changes_its_mind_is_looked_at_each_time() -> None:
     assert connected == [PUBLIC]
     assert (first.trouble, second.trouble) == (Trouble.UNREACHABLE, Trouble.REFUSED), "the first spoke TLS to a plain server"
     assert rebinding.asked == ["hooks.example"] * 2
+
+
+async def test_names_that_nobody_answers_for_hold_up_no_other_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of S3 and SQS go by asyncio's own few threads: while strangers' names hang, they are answered."""
+    asked, answer = threading.Semaphore(0), threading.Event()
+    real = socket.getaddrinfo
+
+    def hang(host: str, *rest: Any, **named: Any) -> Any:
+        if host.endswith(".example"):
+            asked.release()
+            answer.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return real(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    which = sender()
+    async with anyio.create_task_group() as tasks:
+        for number in range(LOOKUPS_AT_ONCE):
+            tasks.start_soon(send, which, f"https://hook-{number}.example/")
+        try:
+            for _ in range(LOOKUPS_AT_ONCE):
+                assert await anyio.to_thread.run_sync(asked.acquire, True, 10)
+            with anyio.fail_after(10):
+                assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 443)
+        finally:
+            answer.set()
+
+
+async def test_the_systems_own_resolver_is_asked() -> None:
+    """A name of this machine's, which may not be connected to, and one that is none."""
+    assert (await send(sender(), "https://ip6-localhost.:443/")).trouble in {Trouble.REFUSED, Trouble.UNREACHABLE}
+    assert (await send(sender(), "https://no-such-name.invalid/")).trouble is Trouble.UNREACHABLE
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -31,7 +28,6 @@ from vproc.api.readiness import Check, ReadinessChecks
 from vproc.aws.host import open_host
 from vproc.aws.presign import S3Presigner
 from vproc.core.host_notice import HostNotice
-from vproc.core.media import MediaLimits
 from vproc.core.origins import reached_at
 from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
@@ -39,8 +35,8 @@ from vproc.door import Door, open_door
 from vproc.errors import ConfigError
 from vproc.http import make_app, serve_app
 from vproc.otel import open_tracing
-from vproc.outside import Outside, at_start, open_outside, open_sender, webhook_secrets
-from vproc.settings import AuthMode, Role, SandboxMode, Settings, read_profiles
+from vproc.outside import Outside, open_outside, open_sender, webhook_secrets
+from vproc.settings import AuthMode, Role, Settings, read_profiles
 from vproc.supervisor import Notifier, Supervisor
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
@@ -51,14 +47,11 @@ from vproc.workers.consumer import Consumer
 from vproc.workers.host import HostWatch
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.jobs import Jobs
 from vproc.workers.media import MediaTools
-from vproc.workers.pipeline import Pipeline
-from vproc.workers.rules import JobRules
-from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sandbox
-from vproc.workers.scratch import open_scratch
-from vproc.workers.tooling import default_slots, open_tools
+from vproc.workers.sandbox import SandboxReport
+from vproc.workers.tooling import default_slots
 from vproc.workers.webhooks import Webhooks
+from vproc.workplace import open_workplace
 
 CHECK_WITHIN_S = 10.0
 END_WITHIN_S = 60.0
@@ -197,66 +190,19 @@ async def _open_watch(drain: _Drain, metrics: Metrics) -> AsyncIterator[HostWatc
 async def _open_worker(
     settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals, tracer: Tracer
 ) -> AsyncIterator[_Worker]:
-    """Scratch, ffmpeg, the sandbox around it, and the services that use them."""
-    async with open_scratch(settings.scratch_dir) as scratch:
-        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
-        outside.metrics.scratch_size.set(await scratch.size_bytes())
-        intake = Intake(scratch=scratch, metrics=outside.metrics)
-        janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
-        pipeline = Pipeline(
-            raw=outside.raw,
-            processed=outside.processed,
-            tools=tools,
-            scratch=scratch,
-            limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
-            max_upload_bytes=settings.max_upload_bytes,
-            metrics=outside.metrics,
-            profiles=profiles,
-        )
-        jobs = Jobs(
-            queue=outside.queue,
-            catalog=outside.catalog,
-            raw=outside.raw,
-            processed=outside.processed,
-            pipeline=pipeline,
-            rules=JobRules(
-                worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
-                visibility_timeout_s=settings.visibility_timeout_s,
-                max_attempts=settings.max_attempts,
-                job_timeout_s=settings.job_timeout_s,
-                default_profile=settings.profile,
-                delete_raw=settings.delete_raw,
-            ),
-            intake=intake,
-            metrics=outside.metrics,
-            on_job_ended=janitor.wake,
-            vitals=vitals,
-            tracer=tracer,
-        )
+    """Where jobs are done, and what takes them from the queue."""
+    async with open_workplace(settings, outside, profiles, vitals, queue=outside.queue, tracer=tracer) as place:
         consumer = Consumer(
             queue=outside.queue,
-            jobs=jobs,
-            intake=intake,
+            jobs=place.jobs,
+            intake=place.intake,
             slots=settings.concurrency or default_slots(),
             poll_wait_s=settings.poll_wait_s,
             drain_timeout_s=settings.drain_timeout_s,
             metrics=outside.metrics,
             vitals=vitals,
         )
-        yield _Worker(consumer, janitor, intake, tools, sandbox)
-
-
-async def _open_tools(
-    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
-) -> tuple[MediaTools, SandboxReport]:
-    """The sandbox that this machine gives, and within it the ffmpeg to work with."""
-    if settings.sandbox is not SandboxMode.OFF:
-        keep_memory_private()
-    sandbox = await at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch_dir))
-    log.info("sandbox_probed", sandbox=sandbox.describe())
-    for layer in Layer:
-        metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox
+        yield _Worker(consumer, place.janitor, place.intake, place.tools, place.sandbox)
 
 
 async def _open_webhooks(settings: Settings, outside: Outside, tracer: Tracer) -> Webhooks:

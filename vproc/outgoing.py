@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 import aiohttp
 import anyio
+import anyio.to_thread
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
@@ -21,6 +22,7 @@ from vproc.core.webhook_delivery import Sent, Trouble
 from vproc.core.webhook_target import Target, TargetError, check_address, read_target
 
 TIMEOUT_S = 20.0
+LOOKUPS_AT_ONCE = 16
 _FOR_STATUS_ONLY = 1024
 
 Lookup = Callable[[str, int, socket.AddressFamily], Awaitable[list[ResolveResult]]]
@@ -43,7 +45,7 @@ class CheckedSender:
         self._allowed_hosts = allowed_hosts
         self._agent = agent
         self._timeout_s = timeout_s
-        self._lookup = lookup or _system_lookup
+        self._lookup = lookup or _system_lookup()
         self._tls = tls or ssl.create_default_context()
 
     async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
@@ -110,8 +112,25 @@ class _CheckedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _system_lookup(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    return await aiohttp.ThreadedResolver().resolve(host, port, family)
+def _system_lookup() -> Lookup:
+    """The system's resolver, in threads of its own. asyncio's look-ups share six threads on a machine of two cores, and those of
+    S3 and SQS are among them: names of strangers that nobody answers for would hold those up."""
+    limiter = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
+
+    async def look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        def ask() -> list[ResolveResult]:
+            found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            return [
+                ResolveResult(
+                    hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol,
+                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                )
+                for kind, _, protocol, _, address in found
+            ]  # fmt: skip
+
+        return await anyio.to_thread.run_sync(ask, limiter=limiter, abandon_on_cancel=True)
+
+    return look_up
 
 
 def _checked_socket(info: aiohttp.AddrInfoType, target: Target) -> socket.socket:

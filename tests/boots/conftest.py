@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine import Engine, running_engine
+from tests.support.source import ROOT
+from tests.support.tree import run
 
+BUILT_WITHIN_S = 900
 collect_ignore_glob = [] if os.environ.get("VPROC_TEST_BOOTS") else ["test_*.py"]
 
 
@@ -27,3 +30,10 @@ def engine(workshop: Path) -> Iterator[Engine]:
     with running_engine(workshop) as engine:
         engine.build()
         yield engine
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The one file, built of this tree."""
+    run("make", "--no-print-directory", "-C", ROOT, "binary", within_s=BUILT_WITHIN_S)
+    return ROOT / "dist" / "vproc"

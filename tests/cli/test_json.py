@@ -21,6 +21,7 @@ WITHOUT = {
     "dev": "the daemon: its ready line is JSON in any case",
     "demo": "a story for a person; a script has submit, watch and download",
     "aws template": "its output is a JSON document in any case",
+    "job": "its one line of output is JSON",
     "completion": "its output is a shell's script",
 }
 """The commands that have none, and why."""

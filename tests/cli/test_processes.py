@@ -19,6 +19,7 @@ ROOT = Path(vproc.__file__).parents[1]
 # What `docs/reference/commands.md` promises of each command.
 PROMISED = {
     "serve": [],
+    "job": ["--job"],
     "dev": ["--port", "--data", "--host"],
     "demo": ["--serve", "--to", "[FILE]"],
     "submit": [

@@ -23,7 +23,13 @@ from tests.support.watching import ALERTS, alerts, dashboard_queries
 pytestmark = pytest.mark.xdist_group("e2e-prometheus")
 
 # What a daemon that did one job has nothing to show of.
-SILENT = {"Webhooks, a minute", "Time of a webhook", "Announcements of the host, an hour", "What the janitor mended, an hour"}
+SILENT = {
+    "Age of what came last",
+    "Webhooks, a minute",
+    "Time of a webhook",
+    "Announcements of the host, an hour",
+    "What the janitor mended, an hour",
+}
 
 
 class Prometheus:

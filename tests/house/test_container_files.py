@@ -32,7 +32,7 @@ def test_the_linter_finds_nothing() -> None:
 
 
 def test_every_service_that_is_asked_stays_in_the_image() -> None:
-    """`scripts/trim-image` drops the SDK's descriptions of all others."""
+    """And in the one file: `scripts/trim-image` drops the SDK's descriptions of all others."""
     tree = ast.parse((ROOT / "scripts/trim-image").read_text())
     [kept] = [
         ast.literal_eval(node.value)

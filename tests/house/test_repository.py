@@ -22,7 +22,14 @@ DOWNLOAD = re.compile(
 )
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|Users)/")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
-LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-docs.lock", "scripts/clips.lock", "scripts/node.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-test.lock",
+    "requirements-docs.lock",
+    "requirements-release.lock",
+    "scripts/clips.lock",
+    "scripts/node.lock",
+)
 
 
 def lines_that_match(files: list[Path], pattern: re.Pattern[str]) -> list[str]:
@@ -90,6 +97,7 @@ def test_the_locks_satisfy_the_project() -> None:
         ),
         ("requirements-test.lock", [*unasked, *groups["test"], *groups["lint"]]),
         ("requirements-docs.lock", groups["docs"]),
+        ("requirements-release.lock", [*groups["release"], *groups["build"]]),
     ):
         pinned = pins(name)
         for requirement in map(Requirement, wanted):
@@ -139,7 +147,7 @@ def test_set_up_asks_for_ffmpeg_only_where_the_python_package_brings_none(
 def test_set_up_refuses_words_that_it_does_not_know(words: list[str]) -> None:
     refused = subprocess.run([str(ROOT / "scripts" / "setup"), *words], check=False, capture_output=True, text=True)
     assert refused.returncode == 1
-    assert "usage: scripts/setup demo|test|docs|boots [--list]" in refused.stderr
+    assert "usage: scripts/setup demo|test|docs|release|boots [--list]" in refused.stderr
 
 
 def test_make_without_a_goal_lists_every_goal() -> None:

@@ -16,6 +16,7 @@ from vproc.cli.dlq import dlq
 from vproc.cli.doctor import doctor
 from vproc.cli.files import cancel, delete, download, list_files, retry, status, submit, watch
 from vproc.cli.group import CommandGroup
+from vproc.cli.job import job
 from vproc.cli.keys import keys
 from vproc.cli.provisioning import aws
 from vproc.cli.reconcile import reconcile
@@ -25,7 +26,7 @@ from vproc.cli.webhooks import webhooks
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
-    serve, dev, demo, submit, status, list_files, watch, cancel, retry, delete, download, dlq, migrate,
+    serve, job, dev, demo, submit, status, list_files, watch, cancel, retry, delete, download, dlq, migrate,
     reconcile, keys, webhooks, aws, config, doctor, profiles, healthcheck, completion, version,
 )  # fmt: skip
 

@@ -108,7 +108,7 @@ class Consumer:
                 continue
             failures, self._last_error = 0, None
             if not messages:
-                self._metrics.queue_oldest_age.labels("main").set(0)  # Nothing came in a whole wait: nothing waits.
+                self._metrics.queue_oldest_age.remove("main")  # Nothing came in a whole wait: nothing waits.
             if self._draining.is_set():
                 await self._give_back(messages)
                 return

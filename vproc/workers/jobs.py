@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from time import perf_counter
@@ -86,8 +87,9 @@ class Jobs:
         self._tracer = tracer or NoTracer()
         self._jitter = jitter
 
-    async def handle(self, message: Message) -> None:
-        """Do what the message asks, and settle it. Raises nothing but a cancellation, on which all is handed back."""
+    async def handle(self, message: Message) -> list[Settlement]:
+        """Do what the message asks, and settle it; what became of each of its objects. Raises nothing but a cancellation, on
+        which all is handed back."""
         keeper = Keeper(
             message,
             queue=self._queue,
@@ -110,6 +112,7 @@ class Jobs:
                 log.exception("message_handling_failed")
                 settlements = [Settlement(Settle.RETURN, "returned", delay_s=30)]
             await settle(self._queue, keeper.receipts, settlements, self._metrics)
+            return settlements
 
     async def _work_through(self, message: Message, keeper: Keeper) -> list[Settlement]:
         try:
@@ -142,7 +145,7 @@ class Jobs:
         await keeper.ensure_fresh()
         claim = await self._catalog.claim(self._claim_request(work, version, file_id, profile, message, keeper))
         with structlog.contextvars.bound_contextvars(file_id=str(file_id)):
-            return await self._after_claim(claim, version, message, keeper)
+            return replace(await self._after_claim(claim, version, message, keeper), file_id=file_id)
 
     def _profile(self, work: Work, version: ObjectVersion, known: File | None) -> str:
         """Fixed by the API where it made the file; else the message's, the object's own, or the default."""
@@ -207,7 +210,7 @@ class Jobs:
             await self._drop_replaced(file, manifest, version)
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(HAND_BACK_WITHIN_S, shield=True):
-                await self._release(lease, Outcome.DRAINED, figures, error=None, count_attempt=False)
+                await self._catalog.release(lease, Outcome.DRAINED, figures.values(), error=None, count_attempt=False)
             self._ended(file, lease, Outcome.DRAINED, figures, begun)
             raise
         except Exception as error:  # the boundary: the policy decides by the error's branch
@@ -288,8 +291,8 @@ class Jobs:
         try:
             with anyio.fail_after(FINISH_WITHIN_S, shield=True):
                 if decision.settle is Settle.RETURN:
-                    await self._release(
-                        lease, decision.outcome, figures, error=decision.error, count_attempt=decision.count_attempt
+                    await self._catalog.release(
+                        lease, decision.outcome, figures.values(), error=decision.error, count_attempt=decision.count_attempt
                     )
                 elif decision.settle is not Settle.LEAVE:
                     if decision.settle is Settle.DEAD_LETTER:
@@ -313,11 +316,6 @@ class Jobs:
                 await self._pipeline.discard(lease.file_id, lease.run_id)
             except TransientError as error:
                 log.warning("discard_failed", run_id=lease.run_id, error=error.detail)
-
-    async def _release(
-        self, lease: Lease, outcome: Outcome, figures: JobFigures, *, error: FileError | None, count_attempt: bool
-    ) -> None:
-        await self._catalog.release(lease, outcome, figures.values(), error=error, count_attempt=count_attempt)
 
     async def _already_finished(self, file: File, version: ObjectVersion) -> Settlement:
         """A duplicate, or an upload to a key that was done with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import anyio
 import structlog
@@ -21,11 +22,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What one object of a message asks for. ``outcome`` is the label of ``vproc_messages_total``."""
+    """What one object of a message asks for. ``outcome`` is the label of ``vproc_messages_total``; ``file_id`` is whose it is,
+    where that is known."""
 
     settle: Settle
     outcome: str
     delay_s: float = 0.0
+    file_id: UUID | None = None
 
 
 def combine(settlements: Sequence[Settlement]) -> Settlement:
