@@ -16,6 +16,8 @@ from tests.support.caller import fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, command, dev, environment, run
 from tests.support.media import clip
+from tests.support.span_collector import collecting, exporting_to
+from tests.support.spans import CALLERS, TRACE
 from tests.support.tree import run as run_program
 
 pytestmark = pytest.mark.xdist_group("e2e-job")
@@ -70,6 +72,19 @@ def test_a_job_is_done_and_given_again_is_done_already(place: Place) -> None:
     assert (code, told["result"], told["outcome"], told["processing_status"]) == (0, "done", "duplicate", "completed")
     assert "job_ended" not in log
     assert list(place.folder.iterdir()) == []
+
+
+def test_its_spans_are_sent_before_it_ends(place: Place, tmp_path: Path) -> None:
+    """Also where the next batch would be due in an hour; whoever starts it may say which trace it belongs to."""
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all" * 99)
+    file_id, body = place.uploaded(broken)
+    with collecting() as collector:
+        job = json.loads(body) | {"metadata": {"traceparent": CALLERS}}
+        assert place.job(json.dumps(job), **exporting_to(collector.url, OTEL_BSP_SCHEDULE_DELAY="3600000"))[0] == 1
+        (span,) = [span for span in collector.spans() if span.name == "job"]
+    assert (span.trace_id, span.attributes["vproc.file_id"]) == (TRACE, file_id)
+    assert span.attributes["error.type"] == "unsupported_media"
 
 
 def test_what_is_no_video_has_failed(place: Place, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class ClaimRequest:
     """Who wants to work on what. A file that the catalog has never seen is made from it.
 
     ``reopen``: the message came back from the dead letters, so a failed file starts anew with no attempt counted.
-    ``traceparent``: the trace of a file that is made from it.
+    ``traceparent``: the trace of a file that has none yet.
     ``ttl_s``: the lease ends so many seconds from now by the database's clock, no later than the message's visibility.
     """
 

@@ -197,7 +197,6 @@ async def _locked_or_new(connection: AsyncConnection, request: ClaimRequest) -> 
             key=version.key,
             profile=request.profile,
             metadata=dict(request.metadata),
-            traceparent=request.traceparent,
             status=Status.UPLOADED,
         )
         await connection.execute(statement)
@@ -230,6 +229,7 @@ async def _granted(connection: AsyncConnection, request: ClaimRequest, row: RowM
         "version_id": version.version_id,
         "size_bytes": version.size_bytes,
         "content_type": version.content_type or row["content_type"],
+        "traceparent": row["traceparent"] or request.traceparent,
         "progress": 0.0,
         "stage": None,
         "speed": None,
