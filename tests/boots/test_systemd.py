@@ -43,7 +43,12 @@ def machine(workshop: Path) -> Iterator[Machine]:
 @pytest.fixture
 def settings(machine: Machine, store: Daemon) -> Iterator[dict[str, str]]:
     """What `set_up` writes, to be changed before; the service is stopped at the end."""
-    yield {**store.settings, "VPROC_PORT": str(free_port()), "VPROC_DRAIN_TIMEOUT_S": str(DRAIN_S)}
+    yield {
+        **store.settings,
+        "VPROC_PORT": str(free_port()),
+        "VPROC_DRAIN_TIMEOUT_S": str(DRAIN_S),
+        "VPROC_VISIBILITY_TIMEOUT_S": "10",
+    }
     machine.tried("systemctl", "stop", UNIT)
     machine.tried("systemctl", "reset-failed", UNIT)
 
@@ -62,7 +67,7 @@ def long_clip(folder: Path) -> Path:
 
 def until_encoding(machine: Machine, caller: Caller, file_id: str) -> None:
     """Wait for that stage; where it does not come, the journal says why. The poll of a daemon before may have taken the message
-    with it, which then comes back after the queue's own visibility timeout of two minutes."""
+    with it, which comes back when its visibility ends."""
 
     def looks() -> bool:
         shown = caller.status(file_id)
@@ -72,7 +77,7 @@ def until_encoding(machine: Machine, caller: Caller, file_id: str) -> None:
         )
         return bool(shown["stage"] == "encode")
 
-    until(looks, within_s=150, what="the encoding")
+    until(looks, within_s=60, what="the encoding")
 
 
 def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine, settings: dict[str, str]) -> None:
