@@ -253,7 +253,7 @@ def _make_app(
         keys=outside.catalog,
         metrics=outside.metrics,
         limits=Limits(
-            profiles=tuple(profiles),
+            profiles=profiles,
             default_profile=settings.profile,
             auth=settings.auth or AuthMode.NONE,
             max_upload_bytes=settings.max_upload_bytes,

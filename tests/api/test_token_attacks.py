@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import vproc.api.body
 import vproc.http
-from tests.support.api import Answered, RunningApi
+from tests.support.api import PROFILES, Answered, RunningApi
 from tests.support.issuer import (
     DISCOVERY,
     JWKS,
@@ -200,7 +200,7 @@ async def test_a_thousand_unknown_names_ask_the_issuer_once(tmp_path: Path) -> N
 
 
 async def test_guesses_are_counted_by_the_address_that_they_come_from(tmp_path: Path) -> None:
-    async with scene(tmp_path, limits=Limits(profiles=("abr",), unknown_per_minute=3)) as at:
+    async with scene(tmp_path, limits=Limits(profiles={"abr": PROFILES["abr"]}, unknown_per_minute=3)) as at:
         statuses = [(await at.ask(MALLORY.sign(at.issuer.claims()))).status for _ in range(5)]
         assert statuses == [401, 401, 401, 429, 429]
         assert (await at.ask(at.token())).status == 200

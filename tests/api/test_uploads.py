@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
-from tests.support.api import TokenIdentity, running_api
+from tests.support.api import PROFILES, TokenIdentity, running_api
 from tests.support.catalog import CORRUPT, FIGURES, claim_request
 from tests.support.memory import SIGNATURE
 from vproc.api.models import MAX_METADATA_BYTES, content_type_of
@@ -115,6 +115,7 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
     ({"profile": "h266"}, 422, "abr, mp4, copy"),
     ({"profile": ""}, 422, "abr, mp4, copy"),
     ({"profile": 1}, 422, "profile"),
+    ({"profile": "abr:481"}, 422, "profile abr has no rung '481'; it has 1080, 720, 360"),
     ({"metadata": []}, 422, "metadata"),
     ({"metadata": {"a": 1}}, 422, "metadata.a: takes a valid string"),
     ({"metadata": {"a": {"b": "c"}}}, 422, "metadata.a"),
@@ -170,7 +171,7 @@ async def test_what_lies_just_within_the_bounds_is_taken(tmp_path: Path, fields:
 
 
 async def test_a_larger_limit_is_still_bounded_by_one_put_and_a_smaller_one_comes_first(tmp_path: Path) -> None:
-    async with running_api(tmp_path, limits=Limits(profiles=("abr",), max_upload_bytes=10)) as api:
+    async with running_api(tmp_path, limits=Limits(profiles={"abr": PROFILES["abr"]}, max_upload_bytes=10)) as api:
         assert (await api.upload(size=10)).status == 201
         answer = await api.upload(size=11)
         huge = await api.upload(size=6 * GIB)

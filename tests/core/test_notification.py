@@ -110,6 +110,13 @@ def test_a_direct_job_may_name_its_file_profile_and_metadata() -> None:
     assert (work.key, str(work.file_id), work.profile, work.metadata) == ("a b.mp4", file_id, "mp4", (("job", "1"),))
 
 
+def test_a_direct_job_may_choose_rungs_and_bear_an_id_of_the_clients() -> None:
+    """The id stands in the file's metadata, before an entry of that name."""
+    body = {"bucket": "raw", "key": "a.mp4", "rungs": [360, 720], "job_id": "order-7", "metadata": {"job_id": "x", "a": "b"}}
+    work = parse(json.dumps(body)).work[0]
+    assert (work.profile, work.rungs, work.metadata) == (None, (360, 720), (("a", "b"), ("job_id", "order-7")))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -133,6 +140,11 @@ def test_a_direct_job_may_name_its_file_profile_and_metadata() -> None:
         (json.dumps({"detail-type": "Object Created", "source": "aws.s3", "detail": {"object": {"key": "a"}}}), "no bucket"),
         (json.dumps({"bucket": "raw", "key": "a", "file_id": "not-a-uuid"}), "file_id"),
         (json.dumps({"bucket": "raw", "key": "a", "surprise": 1}), "surprise"),
+        (json.dumps({"bucket": "raw", "key": "a", "rungs": []}), "rungs"),
+        (json.dumps({"bucket": "raw", "key": "a", "rungs": [0]}), "rungs.0"),
+        (json.dumps({"bucket": "raw", "key": "a", "rungs": "720"}), "rungs"),
+        (json.dumps({"bucket": "raw", "key": "a", "rungs": [720], "profile": "abr:720"}), "stand twice"),
+        (json.dumps({"bucket": "raw", "key": "a", "job_id": ""}), "job_id"),
         (json.dumps({"bucket": "other", "key": "a"}), "'other'"),
         (json.dumps({"bucket": "raw", "key": "\ud800"}), "key"),
         (json.dumps({"Type": "Notification", "Message": "hello"}), "not JSON"),

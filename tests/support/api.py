@@ -28,12 +28,13 @@ from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import UnauthenticatedError
 from vproc.http import make_app, serve_app
 from vproc.ports import AccountParts, Caller
+from vproc.profiles import builtin_profile
 from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
 
-PROFILES = ("abr", "mp4", "copy")
+PROFILES = {name: builtin_profile(name) for name in ("abr", "mp4", "copy")}
 UPLOAD = {"file_name": "holiday.mp4"}
 
 

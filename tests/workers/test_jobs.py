@@ -457,6 +457,19 @@ async def test_a_direct_job_has_its_id_profile_and_metadata(tmp_path: Path) -> N
         assert (file.status, file.profile, file.metadata) == (Status.COMPLETED, "mp4", {"order": "7"})
 
 
+async def test_a_direct_job_may_choose_rungs(tmp_path: Path) -> None:
+    """They stand with the file's profile, so that a retry and another worker make the same; a label bears the name alone."""
+    async with open_world(tmp_path) as world:
+        world.raw.options.events = None
+        world.raw.upload("in.mp4", b"x", metadata={"vproc-job-id": "order-7"})
+        world.queue.put(direct_job("in.mp4", rungs=[360, 720]))
+        await world.handle_next()
+        file = await world.only_file()
+        assert (file.status, file.profile, file.metadata) == (Status.COMPLETED, "abr:720,360", {"job_id": "order-7"})
+        labels = {"profile": "abr", "outcome": "completed"}
+        assert world.metrics.registry.get_sample_value("vproc_jobs_total", labels) == 1
+
+
 async def test_a_message_that_names_another_files_object_is_invalid(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await world.given.pending(file_id=FILE_ID, key=KEY, bucket="raw")

@@ -10,10 +10,10 @@ from aiohttp import web
 from vproc.api.parts import Limits, Parts
 from vproc.core.idempotency import Announced, IdempotencyKey, idempotency_key
 from vproc.core.leases import NewFile
-from vproc.core.profile import no_profile
+from vproc.core.profile import get_profile
 from vproc.core.quotas import Quotas
 from vproc.core.trace_context import TRACEPARENT_METADATA
-from vproc.errors import ConflictError, InvalidRequestError, PayloadTooLargeError
+from vproc.errors import ConflictError, InvalidRequestError, PayloadTooLargeError, RejectedError
 from vproc.ports import Caller
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -37,11 +37,13 @@ def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
 
 
 def checked_profile(name: str | None, limits: Limits) -> str:
-    """The profile of that name, or the default. Raises `InvalidRequestError`."""
+    """The profile that is asked for, some of its rungs among them, or the default. Raises `InvalidRequestError`."""
     if name is None:
         return limits.default_profile
-    if name not in limits.profiles:
-        raise InvalidRequestError(f"profile: {no_profile(name, limits.profiles)}.")
+    try:
+        get_profile(name, limits.profiles)
+    except RejectedError as error:
+        raise InvalidRequestError(f"profile: {error.detail}.") from None
     return name
 
 

@@ -97,7 +97,7 @@ def _told(page: Page, limits: Limits, *, hosted: bool) -> Page:
     config = {
         "auth": limits.auth,
         "hosted": hosted,
-        "profiles": limits.profiles,
+        "profiles": tuple(limits.profiles),
         "profile": limits.default_profile,
         "suffixes": ALLOWED_SUFFIXES,
         "max_upload_bytes": limits.max_upload_bytes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from vproc.api.desk import OperationsDesk
 from vproc.api.models import Readiness
+from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
 from vproc.ports import AccountParts, Caller, Catalog, Identity, KeyStore, MultipartUploads, ObjectStore, Presigner, Queue
 from vproc.settings import GIB, AuthMode
@@ -22,13 +23,13 @@ from vproc.vitals import Vitals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The settings that the API answers by. ``profiles`` are the names it takes, ``default_profile`` the one for uploads
+    """The settings that the API answers by. ``profiles`` are those it takes, by name, ``default_profile`` the one for uploads
     that name none; ``auth`` is how callers prove who they are, as the page is told; ``public_url`` is a CDN in front of the
     processed bucket; ``cors_origins`` are those whose pages may ask. ``requests_per_minute`` is an owner's,
     ``unknown_per_minute`` an address's of which nobody knows who asks; ``webhook_hosts`` may be told of a file on private
     addresses too."""
 
-    profiles: tuple[str, ...]
+    profiles: Mapping[str, Profile]
     default_profile: str = "abr"
     auth: AuthMode = AuthMode.NONE
     max_upload_bytes: int = 50 * GIB

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_plus
 from uuid import UUID
 
@@ -21,6 +21,8 @@ MOST_BODY_BYTES = 1024 * 1024
 """SQS's largest message is 1 MiB; S3's notifications are 64 KiB at most."""
 
 MOST_KEY_BYTES = 1024
+JOB_ID = "job_id"
+"""Where the client's own id of a job stands in the file's metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Work:
     version_id: str | None = None
     file_id: UUID | None = None
     profile: str | None = None
+    rungs: tuple[int, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
 
 
@@ -51,6 +54,8 @@ class _DirectJob(BaseModel):
     key: str = Field(min_length=1)
     file_id: UUID | None = None
     profile: str | None = Field(default=None, max_length=64)
+    rungs: tuple[Annotated[int, Field(ge=1, le=9999)], ...] | None = Field(default=None, min_length=1, max_length=8)
+    job_id: str | None = Field(default=None, min_length=1, max_length=128)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=64)
 
 
@@ -148,9 +153,17 @@ def _direct(document: dict[str, Any], raw_bucket: str | None) -> Envelope:
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidMessageError(f"a direct job whose {place} is wrong: {first['msg']}") from None
     _check_place(job.bucket, job.key, raw_bucket, "the job")
+    if job.rungs and ":" in (job.profile or ""):
+        raise InvalidMessageError("a direct job whose rungs stand twice: in profile, and in rungs")
+    metadata = job.metadata if job.job_id is None else job.metadata | {JOB_ID: job.job_id}
     return Envelope(
-        work=(Work(job.bucket, job.key, file_id=job.file_id, profile=job.profile, metadata=tuple(sorted(job.metadata.items()))),)
-    )
+        work=(
+            Work(
+                job.bucket, job.key, file_id=job.file_id, profile=job.profile, rungs=job.rungs or (),
+                metadata=tuple(sorted(metadata.items())),
+            ),
+        )
+    )  # fmt: skip
 
 
 def _work(bucket: str, key: str, version: object, raw_bucket: str | None, where: str) -> Work:

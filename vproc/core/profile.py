@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -129,14 +129,38 @@ def source_size_rung(short_side_px: int, codec: VideoCodec) -> RungSpec:
 
 
 _NAME_SHOWN = 64
+_RUNGS_BEHIND = ":"
 
 
-def get_profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
-    """The profile of that name. Raises `RejectedError` ``unknown_profile`` that lists those there are."""
+def get_profile(reference: str, profiles: Mapping[str, Profile]) -> Profile:
+    """The profile of that name, or some of its rungs: ``abr``, ``abr:720,360``. Raises `RejectedError` ``unknown_profile`` that
+    lists those there are."""
+    name, chosen, rungs = reference.partition(_RUNGS_BEHIND)
     profile = profiles.get(name)
     if profile is None:
-        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, no_profile(name, sorted(profiles)))
-    return profile
+        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, no_profile(name, profiles))
+    return _with_rungs(profile, rungs) if chosen else profile
+
+
+def profile_name(reference: str) -> str:
+    """The profile's name alone: one of a few, as a label is to be."""
+    return reference.partition(_RUNGS_BEHIND)[0]
+
+
+def with_rungs(name: str, short_sides_px: Collection[int]) -> str:
+    """How those rungs of the profile are asked for; they need not be there."""
+    return f"{name}{_RUNGS_BEHIND}{','.join(str(side) for side in sorted(set(short_sides_px), reverse=True))}"
+
+
+def _with_rungs(profile: Profile, rungs: str) -> Profile:
+    """The profile with only those rungs. Its name stays, since it is the same profile."""
+    known = {str(rung.short_side_px): rung for rung in profile.rungs if rung.short_side_px is not None}
+    wanted = [side.strip() for side in rungs.split(",")]
+    strange = next((side for side in wanted if side not in known), None)
+    if strange is not None:
+        has = f"it has {', '.join(known)}" if known else "it has none to choose from"
+        raise RejectedError(ErrorCode.UNKNOWN_PROFILE, f"profile {profile.name} has no rung {strange[:_NAME_SHOWN]!r}; {has}")
+    return replace(profile, rungs=tuple(rung for side, rung in known.items() if side in wanted))
 
 
 def no_profile(name: str, profiles: Collection[str]) -> str:

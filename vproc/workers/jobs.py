@@ -24,7 +24,9 @@ from vproc.core.leases import Claim, ClaimRequest, ClaimState, Completion, Lease
 from vproc.core.manifest import Manifest, source_version
 from vproc.core.notification import Work, parse_message
 from vproc.core.policy import Decision, Settle, decide
+from vproc.core.profile import profile_name
 from vproc.core.trace_context import first_traceparent
+from vproc.core.wishes import metadata_given, profile_wanted
 from vproc.errors import (
     ErrorCode,
     InvalidMessageError,
@@ -50,7 +52,6 @@ from vproc.workers.settlement import Settlement, settle
 
 FINISH_WITHIN_S = 30.0
 HAND_BACK_WITHIN_S = 10.0
-PROFILE_METADATA = "vproc-profile"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -140,22 +141,12 @@ class Jobs:
             version = await self._committed_source(work, announced)
         if version is None:
             return await self._missing(work, announced)
-        profile = self._profile(work, version, known)
+        profile = profile_wanted(work, version, known, default=self._rules.default_profile)
         file_id = announced or file_id_of_object(version, profile)
         await keeper.ensure_fresh()
         claim = await self._catalog.claim(self._claim_request(work, version, file_id, profile, message, keeper))
         with structlog.contextvars.bound_contextvars(file_id=str(file_id)):
             return replace(await self._after_claim(claim, version, message, keeper), file_id=file_id)
-
-    def _profile(self, work: Work, version: ObjectVersion, known: File | None) -> str:
-        """Fixed by the API where it made the file; else the message's, the object's own, or the default."""
-        if known is not None and work.file_id is None:
-            return known.profile
-        return (
-            work.profile
-            or (known.profile if known else dict(version.metadata).get(PROFILE_METADATA, "")[:64])
-            or (self._rules.default_profile)
-        )
 
     def _claim_request(
         self, work: Work, version: ObjectVersion, file_id: UUID, profile: str, message: Message, keeper: Keeper
@@ -166,7 +157,7 @@ class Jobs:
             owner=owner_in_key(work.key) or DEFAULT_OWNER,
             file_name=PurePosixPath(work.key).name,
             profile=profile,
-            metadata=dict(work.metadata),
+            metadata=metadata_given(work, version),
             worker=self._rules.worker,
             run_id=uuid4().hex[:16],
             ttl_s=keeper.lease_ttl_s(),
@@ -191,7 +182,7 @@ class Jobs:
             error = FileError(ErrorCode.INTERNAL, f"its workers died in all {file.attempts} attempts", retryable=True)
             await self._queue.dead_letter(message, code=error.code, detail=error.detail, file=file)
             await self._catalog.fail_unclaimed(file.file_id, error)
-            self._metrics.jobs.labels(file.profile, Outcome.DEAD).inc()
+            self._metrics.jobs.labels(profile_name(file.profile), Outcome.DEAD).inc()
             return Settlement(Settle.DELETE, "dead")
         if claim.lease is None:
             raise AssertionError("a granted claim has a lease")
@@ -227,7 +218,7 @@ class Jobs:
             self._ended(file, lease, decision.outcome, figures, begun, error=decision.error)
             return settlement
         self._ended(file, lease, Outcome.COMPLETED, figures, begun)
-        self._metrics.job_duration.labels(file.profile).observe(perf_counter() - begun)
+        self._metrics.job_duration.labels(profile_name(file.profile)).observe(perf_counter() - begun)
         return Settlement(Settle.DELETE, "completed")
 
     async def _run_held(self, job: Job, lease: Lease, keeper: Keeper, progress: Progress, figures: JobFigures) -> Manifest:
@@ -264,7 +255,7 @@ class Jobs:
                     await self.delete_raw(file.file_id, source)
         except TimeoutError:
             raise UnavailableError(f"the catalog did not answer within {FINISH_WITHIN_S:g} s") from None
-        self._metrics.media_seconds.labels(file.profile).inc(manifest.source.duration_s or 0)
+        self._metrics.media_seconds.labels(profile_name(file.profile)).inc(manifest.source.duration_s or 0)
 
     async def _drop_replaced(self, file: File, manifest: Manifest, version: ObjectVersion) -> None:
         """An upload that took the original's place once that was committed is as late as one after the end."""
@@ -374,7 +365,7 @@ class Jobs:
     ) -> None:
         """The one line, and the one count, of a job's end."""
         tell_end(self._tracer, outcome, figures, error)
-        self._metrics.jobs.labels(file.profile, outcome).inc()
+        self._metrics.jobs.labels(profile_name(file.profile), outcome).inc()
         for stage, seconds in figures.seconds.items():
             self._metrics.stage_duration.labels(stage).observe(seconds)
         log.info(
