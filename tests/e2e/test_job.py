@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.support.caller import fetch
@@ -85,6 +87,24 @@ def test_its_spans_are_sent_before_it_ends(place: Place, tmp_path: Path) -> None
         (span,) = [span for span in collector.spans() if span.name == "job"]
     assert (span.trace_id, span.attributes["vproc.file_id"]) == (TRACE, file_id)
     assert span.attributes["error.type"] == "unsupported_media"
+
+
+def test_rungs_and_an_id_come_with_the_job(place: Place) -> None:
+    """Of a video in full HD the one rung is made that is asked for; the client's own id stands in the file's status."""
+    store = boto3.client(
+        "s3", endpoint_url=place.api.ready["s3"], region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    store.upload_file(str(clip("hd.mp4")), place.api.ready["raw_bucket"], "dropped/hd.mp4")
+    store.close()
+    body = {"bucket": place.api.ready["raw_bucket"], "key": "dropped/hd.mp4", "rungs": [360], "job_id": "order-7"}
+    code, told, _ = place.job(json.dumps(body | {"rungs": [481]}))
+    assert (code, told["outcome"], told["error"]["code"]) == (1, "rejected", "unknown_profile")
+    code, told, _ = place.job(json.dumps(body))
+    assert (code, told["result"]) == (0, "done")
+    shown = place.api.caller.status(told["file_id"])
+    assert (shown["profile"], shown["metadata"]) == ("abr:360", {"job_id": "order-7"})
+    [master] = [one for one in place.api.caller.outputs(told["file_id"]) if one["key"].endswith("master.m3u8")]
+    assert set(re.findall(rb"RESOLUTION=(\d+x\d+)", fetch(master["url"]).body)) == {b"640x360"}
 
 
 def test_what_is_no_video_has_failed(place: Place, tmp_path: Path) -> None:
