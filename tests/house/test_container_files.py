@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,6 +17,7 @@ from vproc.aws import provision
 from vproc.settings import Settings
 
 COMPOSE = ROOT / "compose.yaml"
+HADOLINT = str(Path(sys.executable).parent / "hadolint")
 IMPORTED_NAME = re.compile(r"create_client\(\s*\"([a-z0-9-]+)\"")
 
 
@@ -25,9 +28,9 @@ def services() -> dict[str, dict[str, Any]]:
 
 def test_the_linter_finds_nothing() -> None:
     """And does find what is wrong."""
-    assert subprocess.run(["hadolint", str(ROOT / "Dockerfile")], check=False, capture_output=True, text=True).stdout == ""
+    assert subprocess.run([HADOLINT, str(ROOT / "Dockerfile")], check=False, capture_output=True, text=True).stdout == ""
     worse = (ROOT / "Dockerfile").read_text().replace("debian:trixie-slim", "debian:latest")
-    found = subprocess.run(["hadolint", "-"], input=worse, check=False, capture_output=True, text=True).stdout
+    found = subprocess.run([HADOLINT, "-"], input=worse, check=False, capture_output=True, text=True).stdout
     assert "DL3007" in found
 
 
