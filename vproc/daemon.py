@@ -32,7 +32,6 @@ from vproc.core.origins import reached_at
 from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
 from vproc.door import Door, open_door
-from vproc.errors import ConfigError
 from vproc.http import make_app, serve_app
 from vproc.otel import open_tracing
 from vproc.outside import Outside, open_outside, open_sender, webhook_secrets
@@ -51,7 +50,7 @@ from vproc.workers.media import MediaTools
 from vproc.workers.sandbox import SandboxReport
 from vproc.workers.tooling import default_slots
 from vproc.workers.webhooks import Webhooks
-from vproc.workplace import open_workplace
+from vproc.workplace import open_workplace, require_default
 
 CHECK_WITHIN_S = 10.0
 END_WITHIN_S = 60.0
@@ -89,8 +88,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     profiles = await anyio.to_thread.run_sync(read_profiles, settings.profiles_file)
-    if settings.profile not in profiles:
-        raise ConfigError(f"VPROC_PROFILE: takes one of {', '.join(profiles)} (got {settings.profile!r})")
+    require_default(settings, profiles)
     metrics = Metrics(CollectorRegistry())
     draining, vitals = anyio.Event(), Vitals()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from uuid import UUID, uuid4
 
 import anyio
+import anyio.to_thread
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -28,7 +29,7 @@ from vproc.telemetry import Metrics
 from vproc.vitals import Vitals
 from vproc.workers.jobs import Jobs
 from vproc.workers.settlement import Settlement
-from vproc.workplace import open_workplace
+from vproc.workplace import open_workplace, require_default
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -100,6 +101,7 @@ async def run_job(settings: Settings, body: str) -> JobReport:
     Raises `ConfigError` or `DependencyError` before it begins.
     """
     profiles = await anyio.to_thread.run_sync(read_profiles, settings.profiles_file)
+    require_default(settings, profiles)
     message = Message(message_id=str(uuid4()), receipt_handle="job", body=body, asked_at=monotonic())
     queue, vitals, metrics = OneMessage(), Vitals(), Metrics(CollectorRegistry())
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -133,14 +135,19 @@ async def _handle(
 
 
 async def _report(settlements: list[Settlement], outside: Outside, queue: OneMessage) -> JobReport:
+    """Of several objects in a message the one that is worst off is told."""
     if not settlements:
         return JobReport(JobEnd.AGAIN, "drained")
-    worst = next((one for one in settlements if one.outcome in _AGAIN), settlements[0])
-    file = await outside.catalog.get(worst.file_id) if worst.file_id is not None else None
+    reports = [await _report_of(one, outside, queue) for one in settlements]
+    return max(reports, key=lambda report: (JobEnd.DONE, JobEnd.FAILED, JobEnd.AGAIN).index(report.end))
+
+
+async def _report_of(settlement: Settlement, outside: Outside, queue: OneMessage) -> JobReport:
+    file = await outside.catalog.get(settlement.file_id) if settlement.file_id is not None else None
     end = JobEnd.FAILED
-    if worst.outcome in _AGAIN:
+    if settlement.outcome in _AGAIN:
         end = JobEnd.AGAIN
     elif file is not None and file.status is Status.COMPLETED:
         end = JobEnd.DONE
     error = (file.error if file is not None else None) or queue.reason
-    return JobReport(end, worst.outcome, worst.file_id, file.status if file is not None else None, error)
+    return JobReport(end, settlement.outcome, settlement.file_id, file.status if file is not None else None, error)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from vproc.core.files import Outcome
 from vproc.core.webhook_delivery import DeliveryOutcome
 from vproc.settings import LogFormat
 from vproc.usage import current_usage
@@ -26,7 +27,7 @@ _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 _SPEED_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 
 MESSAGE_OUTCOMES = (
-    *("completed", "rejected", "retried", "dead", "cancelled", "drained", "lost"),
+    *(outcome.value for outcome in Outcome if outcome is not Outcome.RUNNING),
     *("returned", "duplicate", "busy", "missing", "late_upload", "invalid", "test_event", "ignored"),
 )
 """What can become of an object that a message named: the label of ``vproc_messages_total``."""

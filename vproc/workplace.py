@@ -16,6 +16,7 @@ import structlog
 
 from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
+from vproc.errors import ConfigError
 from vproc.outside import Outside, at_start
 from vproc.ports import Queue
 from vproc.settings import SandboxMode, Settings
@@ -45,6 +46,12 @@ class Workplace:
     janitor: Janitor
     tools: MediaTools
     sandbox: SandboxReport
+
+
+def require_default(settings: Settings, profiles: Mapping[str, Profile]) -> None:
+    """A default profile that is not there would fail every file that names none. Raises `ConfigError`."""
+    if settings.profile not in profiles:
+        raise ConfigError(f"VPROC_PROFILE: takes one of {', '.join(profiles)} (got {settings.profile!r})")
 
 
 @asynccontextmanager

@@ -107,6 +107,28 @@ def test_rungs_and_an_id_come_with_the_job(place: Place) -> None:
     assert set(re.findall(rb"RESOLUTION=(\d+x\d+)", fetch(master["url"]).body)) == {b"640x360"}
 
 
+def test_of_several_objects_the_worst_off_is_told(place: Place, tmp_path: Path) -> None:
+    """A message of S3's may name more than one; that the first is completed is not the whole."""
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all" * 100)
+    (_, first), (failed, second) = place.uploaded(clip("second.mp4"), profile="mp4"), place.uploaded(broken)
+    records = [
+        {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": job["bucket"]}, "object": {"key": job["key"]}},
+        }
+        for job in (json.loads(first), json.loads(second))
+    ]
+    code, told, _ = place.job(json.dumps({"Records": records}))
+    assert (code, told["result"], told["outcome"], told["file_id"]) == (1, "failed", "rejected", failed)
+
+
+def test_a_default_profile_that_is_not_there_fails_no_file(place: Place) -> None:
+    done = run(place.folder, "job", **place.settings | {"VPROC_PROFILE": "nobody"}, VPROC_JOB="{}")
+    assert (done.code, "VPROC_PROFILE: takes one of" in done.stderr) == (78, True)
+
+
 def test_what_is_no_video_has_failed(place: Place, tmp_path: Path) -> None:
     """Exit code 1 and the reason; the file says the same."""
     broken = tmp_path / "broken.mp4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 
@@ -12,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from tests.support.source import ROOT
 from tests.support.watching import ALERTS, ALERTS_TEST, alerts, dashboard_queries, panels
-from vproc.telemetry import Metrics
+from vproc.telemetry import MESSAGE_OUTCOMES, Metrics
 
 SELECTOR = re.compile(r"\b(vproc_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
@@ -91,7 +92,7 @@ def test_promtool_finds_each_alert_firing_and_a_healthy_installation_silent() ->
     assert [check["alertname"] for check in tests["healthy"]] == list(alerts())
     assert not any(check.get("exp_alerts") for check in tests["healthy"])
     for name in alerts():
-        assert [check["alertname"] for check in tests[name] if check["exp_alerts"]] == [name]
+        assert [check["alertname"] for check in tests[name] if check.get("exp_alerts")] == [name]
 
 
 def test_promtool_finds_nothing_in_the_rules() -> None:
@@ -109,3 +110,21 @@ def test_the_dashboard_is_laid_out() -> None:
         assert at["x"] + at["w"] <= 24
         taken |= cells
     assert len({panel["id"] for panel in panels()}) == len(panels()) > 20
+
+
+def test_every_outcome_of_a_message_begins_at_zero() -> None:
+    """What the code settles a message with is among those that are there from the start, and all of those are documented."""
+    settled = {
+        node.args[1].value
+        for path in (ROOT / "vproc/workers").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "Settlement"
+        and len(node.args) > 1
+        and isinstance(node.args[1], ast.Constant)
+    }
+    assert len(settled) > 8
+    assert settled <= set(MESSAGE_OUTCOMES)
+    rows = dict(VALUE_ROW.findall((ROOT / "docs/reference/metrics.md").read_text()))
+    documented = {word for kind in ("jobs", "messages") for word in re.findall(r"`(\w+)`", rows[kind])}
+    assert documented == set(MESSAGE_OUTCOMES)
