@@ -35,6 +35,7 @@ from vproc.core.profile_file import parse_profiles
 from vproc.core.webhook_signing import read_secrets
 from vproc.errors import ConfigError
 from vproc.profiles import builtin_profiles
+from vproc.runner_settings import RunnerSettings
 
 GIB = 1024**3
 
@@ -76,12 +77,6 @@ class LogFormat(StrEnum):
     JOURNAL = "journal"
 
 
-class RunnerKind(StrEnum):
-    """Where ffmpeg runs."""
-
-    LOCAL = "local"
-
-
 class AuthMode(StrEnum):
     """How callers prove who they are."""
 
@@ -95,7 +90,7 @@ def _named(name: str, *aliases: str) -> AliasChoices:
     return AliasChoices(f"VPROC_{name}", *aliases)
 
 
-class Settings(CognitoSettings):
+class Settings(RunnerSettings, CognitoSettings):
     """The daemon's settings. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
@@ -113,7 +108,6 @@ class Settings(CognitoSettings):
     port: Annotated[int, Field(validation_alias=_named("PORT"), ge=0, le=65535)] = 8080
     roles: Annotated[frozenset[Role], NoDecode, Field(validation_alias=_named("ROLES"))] = frozenset(Role)
     concurrency: Annotated[int | None, Field(validation_alias=_named("CONCURRENCY"), ge=1, le=256)] = None
-    runner: Annotated[RunnerKind, Field(validation_alias=_named("RUNNER"))] = RunnerKind.LOCAL
     profile: Annotated[str, Field(validation_alias=_named("PROFILE"))] = "abr"
     profiles_file: Annotated[Path | None, Field(validation_alias=_named("PROFILES_FILE"))] = None
 

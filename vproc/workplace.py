@@ -16,6 +16,7 @@ import structlog
 
 from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
+from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
 from vproc.outside import Outside, at_start
 from vproc.ports import Queue
@@ -26,6 +27,7 @@ from vproc.vitals import Vitals
 from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
+from vproc.workers.job_runner import Dispatcher
 from vproc.workers.jobs import Jobs
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
@@ -79,7 +81,7 @@ async def open_workplace(
             catalog=outside.catalog,
             raw=outside.raw,
             processed=outside.processed,
-            pipeline=pipeline,
+            runner=Dispatcher({RunnerKind.LOCAL: pipeline}, profiles=profiles, default=RunnerKind.LOCAL),
             rules=JobRules(
                 worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
                 visibility_timeout_s=settings.visibility_timeout_s,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vproc.core.encoders import PRESETS
 from vproc.core.profile import HdrMode, Measure, Packaging, Profile, Quality, RungSpec, VideoCodec, default_crf
 from vproc.core.profile_file import SWAP, Described, parse_profiles
+from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
 
 WEB = """
@@ -44,6 +45,7 @@ captions = false
 pictures = false
 audio_bitrate_kbps = 192
 audio_channels = 6
+runner = "docker"
 """  # noqa: E501
 
 
@@ -84,6 +86,7 @@ def test_every_field_arrives_in_the_profile() -> None:
             pictures=False,
             audio_bitrate_bps=192_000,
             audio_channels=6,
+            runner=RunnerKind.DOCKER,
         )
     }
     assert Described.model_fields.keys() - {line.split(" = ")[0] for line in FULL.splitlines()} == set()

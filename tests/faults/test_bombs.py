@@ -18,8 +18,8 @@ from vproc.core.memory import Pictures
 from vproc.errors import JobError, UnavailableError
 from vproc.profiles import builtin_profile
 from vproc.usage import metered
+from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
-from vproc.workers.pipeline import JobFigures
 from vproc.workers.scratch import open_scratch
 
 ENDS_WITHIN_S = 20.0

@@ -28,7 +28,7 @@ from vproc.core.files import Outcome, RawState, Status
 from vproc.core.keys import file_id_of_object, upload_key
 from vproc.db.catalog import open_catalog
 from vproc.errors import ErrorCode, RejectedError, TransientError, UnavailableError
-from vproc.workers.pipeline import Job
+from vproc.workers.job_runner import Job
 from vproc.workers.reconcile import Reconciler
 
 MOST_DELIVERIES = 12

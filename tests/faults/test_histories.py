@@ -34,7 +34,7 @@ from vproc.core.keys import upload_key
 from vproc.core.manifest import Manifest
 from vproc.db.catalog import open_catalog
 from vproc.errors import ConflictError, ErrorCode, NotFoundError, RejectedError, TransientError
-from vproc.workers.pipeline import Job
+from vproc.workers.job_runner import Job
 from vproc.workers.reconcile import Reconciler
 
 CHAOS = bool(os.environ.get("VPROC_TEST_CHAOS"))

@@ -18,8 +18,8 @@ from tests.support.tools import PACKAGED, SYSTEM
 from vproc.core.manifest import Manifest
 from vproc.errors import JobError, UnavailableError
 from vproc.profiles import builtin_profile
+from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
-from vproc.workers.pipeline import JobFigures
 from vproc.workers.scratch import open_scratch
 
 CHAOS = bool(os.environ.get("VPROC_TEST_CHAOS"))

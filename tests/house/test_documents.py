@@ -65,8 +65,8 @@ def default_of(name: str) -> str | None:
     value = field.default
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, frozenset):
-        return ",".join(sorted(value)) or None
+    if isinstance(value, frozenset | tuple):
+        return ",".join(sorted(value) if isinstance(value, frozenset) else value) or None
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 

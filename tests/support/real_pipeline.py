@@ -19,9 +19,11 @@ from vproc.core.profile import Profile
 from vproc.ports import Runner
 from vproc.profiles import builtin_profile
 from vproc.telemetry import Metrics
+from vproc.workers.figures import JobFigures
+from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
 from vproc.workers.media import MediaTools
-from vproc.workers.pipeline import Job, JobFigures, Pipeline
+from vproc.workers.pipeline import Pipeline
 from vproc.workers.scratch import Scratch, open_scratch
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")

@@ -26,14 +26,16 @@ from vproc.ports import ObjectStore, Queue
 from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
+from vproc.workers.committed import Commits
 from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
+from vproc.workers.job_runner import Job
 from vproc.workers.jobs import Jobs
 from vproc.workers.keeper import Progress
 from vproc.workers.package import Item, Package
-from vproc.workers.pipeline import Job, Pipeline
+from vproc.workers.pipeline import Pipeline
 from vproc.workers.publisher import Publisher
 from vproc.workers.reconcile import Reconciler
 from vproc.workers.rules import JobRules
@@ -51,6 +53,7 @@ class StubPipeline(Pipeline):
     def __init__(self, processed: ObjectStore) -> None:
         self._processed = processed
         self._publisher = Publisher(store=processed)
+        self._commits = Commits(processed=processed, publisher=self._publisher)
         self.steps: list[Step] = []
         self.before_commit: Step | None = None
         self.runs: list[Job] = []
@@ -211,7 +214,7 @@ def parts_over(
         delete_raw=delete_raw,
     )
     jobs = Jobs(
-        queue=queue, catalog=catalog, raw=raw, processed=processed, pipeline=pipeline, rules=rules, intake=intake,
+        queue=queue, catalog=catalog, raw=raw, processed=processed, runner=pipeline, rules=rules, intake=intake,
         metrics=metrics, on_job_ended=on_job_ended, jitter=lambda: 0.0, tracer=tracer,
     )  # fmt: skip
     reconciler = Reconciler(

@@ -22,8 +22,8 @@ from vproc.vitals import Vitals
 from vproc.workers import consumer as consumer_module
 from vproc.workers.consumer import BACKOFFS_S, Consumer
 from vproc.workers.intake import Intake
+from vproc.workers.job_runner import Job
 from vproc.workers.jobs import Jobs
-from vproc.workers.pipeline import Job
 
 AWAY = UnavailableError("SQS is away")
 

@@ -17,8 +17,8 @@ from vproc.core.files import Outcome, RawState, Status
 from vproc.core.leases import ClaimState
 from vproc.errors import EncoderError, ErrorCode, RejectedError, TransientError, UnavailableError
 from vproc.workers.figures import JobFigures
+from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
-from vproc.workers.pipeline import Job
 
 
 def failing(error: Exception) -> Step:

@@ -33,9 +33,10 @@ from vproc.telemetry import Metrics
 from vproc.usage import current_usage, metered
 from vproc.workers import source as source_module
 from vproc.workers.figures import JobFigures
+from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
-from vproc.workers.pipeline import Job, Pipeline
+from vproc.workers.pipeline import Pipeline
 from vproc.workers.scratch import Scratch
 
 FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
@@ -199,6 +200,12 @@ class Bench:
     def check_uncommitted(self) -> None:
         assert names_in(self.root) == []
         assert manifest_key(FILE_ID) not in self.processed.keys
+
+    async def discard(self, run_id: str) -> None:
+        """What a run that lost its lease leaves."""
+        now = datetime.now(UTC)
+        file = File(FILE_ID, "ann", "a.mp4", "raw", KEY, self.profile, Status.PROCESSING, now, now)
+        await self.pipeline.discard(file, run_id)
 
     def check_committed(self) -> Manifest:
         """One manifest, and all that it lists."""
@@ -444,7 +451,7 @@ async def test_the_run_that_commits_second_adopts_the_first_and_proves_it(bench:
     bench.tools.steps["verify"] = other_commits
     assert (await bench.run("run1")).run_id == "other"
     assert bench.check_committed().run_id == "other"
-    await bench.pipeline.discard(FILE_ID, "run1")
+    await bench.discard("run1")
     assert {key.split("/")[1] for key in bench.processed.keys if key.count("/") > 1} == {"other"}
 
 
@@ -460,14 +467,14 @@ async def test_a_winner_that_does_not_stand_is_not_adopted(bench: Bench) -> None
 
 async def test_discarding_never_removes_the_winner(bench: Bench) -> None:
     manifest = await bench.run("run1")
-    await bench.pipeline.discard(FILE_ID, "run1")
+    await bench.discard("run1")
     assert bench.check_committed() == manifest
 
 
 async def test_discarding_an_uncommitted_run_removes_it_and_nothing_beside(bench: Bench) -> None:
     for key in (f"{FILE_ID}/run1/a", f"{FILE_ID}/run10/a"):
         bench.processed.upload(key, b"x")
-    await bench.pipeline.discard(FILE_ID, "run1")
+    await bench.discard("run1")
     assert bench.processed.keys == [f"{FILE_ID}/run10/a"]
 
 

@@ -17,7 +17,7 @@ from vproc.db.catalog import open_catalog
 from vproc.errors import CancelledByOwnerError, EncoderError, ErrorCode, RejectedError
 from vproc.outgoing import CheckedSender
 from vproc.telemetry import Metrics
-from vproc.workers.pipeline import Job
+from vproc.workers.job_runner import Job
 from vproc.workers.webhooks import Webhooks
 
 HIDDEN = "https://b.example/k?X-Amz-Signature=5ec7e7"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
+from vproc.core.runners import RunnerKind
 from vproc.errors import ErrorCode, RejectedError
 
 
@@ -81,7 +82,8 @@ class Profile:
     ``preset`` is the encoder's own word and wins over ``quality``. ``hardware``: a hardware encoder is taken where one was
     seen to work. ``copy_top_rung``: a source that conforms to the top rung becomes it as it is. ``captions``: text subtitles
     become renditions. ``audio_channels``: the most that a sound track keeps; more are mixed down. ``segment_s`` is a multiple
-    of ``first_segment_s``. ``target_vmaf`` is what `Quality.AUTO` aims at, of 100.
+    of ``first_segment_s``. ``target_vmaf`` is what `Quality.AUTO` aims at, of 100. ``runner``: where its files are done; None is
+    the daemon's own choice.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Profile:
     segment_s: int = 4
     target_vmaf: float = 93.0
     measure: Measure | None = None
+    runner: RunnerKind | None = None
 
 
 def _rung(short_side_px: int | None, kbps: int, *, crf: float = 23) -> RungSpec:

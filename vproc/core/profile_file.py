@@ -27,6 +27,7 @@ from vproc.core.profile import (
     VideoCodec,
     default_crf,
 )
+from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
 
 VARIABLE: Final = "VPROC_PROFILES_FILE"
@@ -107,6 +108,7 @@ class Described(_Model):
     pictures: bool | None = None
     audio_bitrate_kbps: Annotated[int, Field(ge=16, le=512)] = 128
     audio_channels: Literal[1, 2, 6] = 2
+    runner: RunnerKind | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -183,6 +185,7 @@ class Described(_Model):
             segment_s=self.segment_s,
             target_vmaf=self.target_vmaf,
             measure=self.measure,
+            runner=self.runner,
         )
 
 

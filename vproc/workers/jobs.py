@@ -7,7 +7,7 @@ pending} → raw deleted → message deleted.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -44,9 +44,9 @@ from vproc.usage import metered
 from vproc.vitals import Vitals
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
+from vproc.workers.job_runner import Job, JobRunner
 from vproc.workers.job_span import job_span, tell_end
 from vproc.workers.keeper import Keeper, Progress
-from vproc.workers.pipeline import Job, Pipeline
 from vproc.workers.rules import JobRules
 from vproc.workers.settlement import Settlement, settle
 
@@ -66,7 +66,7 @@ class Jobs:
         catalog: Catalog,
         raw: ObjectStore,
         processed: ObjectStore,
-        pipeline: Pipeline,
+        runner: JobRunner,
         rules: JobRules,
         intake: Intake,
         metrics: Metrics,
@@ -79,7 +79,7 @@ class Jobs:
         self._catalog = catalog
         self._raw = raw
         self._processed = processed
-        self._pipeline = pipeline
+        self._runner = runner
         self._rules = rules
         self._intake = intake
         self._metrics = metrics
@@ -177,6 +177,8 @@ class Jobs:
         if file is None:
             raise AssertionError("only a tombstone's claim has no file")
         if claim.state is ClaimState.FINISHED:
+            if file.status is Status.CANCELLED:
+                await self._tidy(self._runner.stop(file, None), run_id=None)
             return await self._already_finished(file, version)
         if claim.state is ClaimState.EXHAUSTED:
             error = FileError(ErrorCode.INTERNAL, f"its workers died in all {file.attempts} attempts", retryable=True)
@@ -227,7 +229,7 @@ class Jobs:
         async with task_group() as tasks:
             tasks.start_soon(keeper.run, lease, progress)
             with anyio.move_on_after(self._rules.job_timeout_s):
-                manifest = await self._pipeline.run(job, progress, figures)
+                manifest = await self._runner.run(job, progress, figures)
             tasks.cancel_scope.cancel()
         if manifest is None:
             raise RejectedError(ErrorCode.TIMEOUT, f"it took longer than {self._rules.job_timeout_s:g} s in all")
@@ -295,18 +297,21 @@ class Jobs:
             log.warning("outcome_not_recorded", error=str(error))
             return Settlement(Settle.RETURN, "returned", delay_s=10)
         if decision.settle is Settle.LEAVE:
-            await self._discard(lease)
+            # Its prefix may have been swept already while the run went on.
+            await self._tidy(self._runner.discard(file, lease.run_id), lease.run_id)
+        elif decision.settle is not Settle.RETURN:
+            await self._tidy(self._runner.stop(file, lease.run_id), lease.run_id)
         if decision.settle is Settle.DEAD_LETTER:
             return Settlement(Settle.DELETE, "dead")
         return Settlement(decision.settle, decision.outcome.value, delay_s=decision.delay_s)
 
-    async def _discard(self, lease: Lease) -> None:
-        """Remove what a run that lost its lease sent: its prefix may have been swept already while it went on."""
+    async def _tidy(self, act: Awaitable[None], run_id: str | None) -> None:
+        """What a run that is not ours any more leaves behind. It is no failure where that stays: the janitor goes on."""
         with anyio.move_on_after(FINISH_WITHIN_S):
             try:
-                await self._pipeline.discard(lease.file_id, lease.run_id)
+                await act
             except TransientError as error:
-                log.warning("discard_failed", run_id=lease.run_id, error=error.detail)
+                log.warning("run_left_over", run_id=run_id, error=error.detail)
 
     async def _already_finished(self, file: File, version: ObjectVersion) -> Settlement:
         """A duplicate, or an upload to a key that was done with."""

@@ -8,12 +8,11 @@ encoded again: the job goes on from there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
 import anyio.to_thread
 import structlog
@@ -23,7 +22,7 @@ from vproc.core.captions import CaptionTrack, wants_captions
 from vproc.core.command import make_plan
 from vproc.core.files import File, ObjectVersion, Stage
 from vproc.core.job_progress import Costs, Rates, expected_costs
-from vproc.core.keys import manifest_key, run_prefix
+from vproc.core.keys import run_prefix
 from vproc.core.manifest import Manifest
 from vproc.core.manifest import Source as ManifestSource
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
@@ -36,8 +35,10 @@ from vproc.ports import ObjectStore
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.workers.captions import extract_captions
+from vproc.workers.committed import Commits
 from vproc.workers.figures import JobFigures
 from vproc.workers.follow import Follower
+from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
 from vproc.workers.package import CutTrack, Item, build_package
@@ -61,19 +62,6 @@ _PLAINLY_AFTER = frozenset(
 )
 """What a plain encode may mend where a fast path failed: a container that cannot be read in order, a copied stream that is not
 what its index says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be done: a file, the object version that it is, and the name of this run.
-
-    ``confirm`` proves that the job is still ours, or raises `LeaseLostError`: asked right before the commit.
-    """
-
-    file: File
-    version: ObjectVersion
-    run_id: str
-    confirm: Callable[[], Awaitable[None]]
 
 
 class Pipeline:
@@ -100,31 +88,25 @@ class Pipeline:
         self._max_upload_bytes = max_upload_bytes
         self._metrics = metrics
         self._publisher = Publisher(store=processed)
+        self._commits = Commits(processed=processed, publisher=self._publisher)
         self._rates: dict[str, Rates] = {}
 
     async def run(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         """Do the job; the manifest that stands for it in the end, proved. It may be another run's."""
-        manifest = await self._committed(job.file.file_id)
+        manifest = await self._commits.find(job.file.file_id)
         if manifest is not None:
-            log.info("commit_found", run_id=manifest.run_id)
-            with figures.stage(Stage.FINISH):
-                await self._publisher.prove(manifest.outputs)
+            await self._commits.prove(manifest, figures)
         else:
             manifest = await self._produce(job, progress, figures)
-        progress.enter(Stage.FINISH)
-        with figures.stage(Stage.FINISH):
-            await self._publisher.place_entry_points(manifest)
+        await self._commits.finish(manifest, progress, figures)
         return manifest
 
-    async def discard(self, file_id: UUID, run_id: str) -> None:
+    async def discard(self, file: File, run_id: str) -> None:
         """Remove a run's outputs, unless they are what was committed."""
-        manifest = await self._committed(file_id)
-        if manifest is None or manifest.run_id != run_id:
-            await self._processed.delete_prefix(run_prefix(file_id, run_id))
+        await self._commits.discard(file.file_id, run_id)
 
-    async def _committed(self, file_id: UUID) -> Manifest | None:
-        body = await self._processed.get(manifest_key(file_id))
-        return Manifest.from_json(body) if body is not None else None
+    async def stop(self, file: File, run_id: str | None) -> None:
+        """Nothing of a run goes on once `run` has ended."""
 
     async def _produce(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         """From the raw object to a committed manifest."""
