@@ -31,6 +31,7 @@ from vproc.core.host_notice import HostNotice
 from vproc.core.origins import reached_at
 from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
+from vproc.core.runners import RunnerKind
 from vproc.door import Door, open_door
 from vproc.http import make_app, serve_app
 from vproc.otel import open_tracing
@@ -46,6 +47,7 @@ from vproc.workers.consumer import Consumer
 from vproc.workers.host import HostWatch
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
+from vproc.workers.job_runner import runners_wanted
 from vproc.workers.media import MediaTools
 from vproc.workers.sandbox import SandboxReport
 from vproc.workers.tooling import default_slots
@@ -54,6 +56,8 @@ from vproc.workplace import open_workplace, require_default
 
 CHECK_WITHIN_S = 10.0
 END_WITHIN_S = 60.0
+WATCHED_SLOTS = 32
+"""Jobs at a time where all of them are done elsewhere: watching one costs a request each few seconds."""
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread keeps the interpreter while another wants it. The catalog's driver gives it up and takes it back several
 times in a statement, and at Python's 5 ms each time waits for the event loop's whole turn: docs/why/performance.md."""
@@ -76,8 +80,8 @@ class _Worker:
     consumer: Consumer
     janitor: Janitor
     intake: Intake
-    tools: MediaTools
-    sandbox: SandboxReport
+    tools: MediaTools | None
+    sandbox: SandboxReport | None
 
 
 async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = None) -> int:
@@ -94,18 +98,21 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with AsyncExitStack() as stack:
             tracer = await stack.enter_async_context(open_tracing(os.environ))
-            outside = await stack.enter_async_context(open_outside(settings, metrics))
+            works = Role.WORKER in settings.roles
+            kinds = runners_wanted(profiles, default=settings.runner) if works else frozenset()
+            outside = await stack.enter_async_context(open_outside(settings, metrics, kinds=kinds))
             worker = None
-            if Role.WORKER in settings.roles:
-                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals, tracer))
-            metrics.build_info.labels(__version__, worker.tools.version if worker else "none").set(1)
+            if works:
+                worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals, tracer, kinds))
+            ffmpeg = worker.tools.version if worker is not None and worker.tools is not None else None
+            metrics.build_info.labels(__version__, ffmpeg or "none").set(1)
             api_url = None
             if Role.API in settings.roles:
                 door = await stack.enter_async_context(open_door(settings, outside.catalog))
                 app = _make_app(settings, outside, worker, draining, profiles, door, vitals=vitals, tracer=tracer)
                 port = await stack.enter_async_context(serve_app(app, host=settings.host, port=settings.port))
                 api_url = f"http://{reached_at(settings.host)}:{port}"
-            drain = _Drain(draining, worker.consumer if worker else None, settings.drain_timeout_s)
+            drain = _Drain(draining, worker.consumer if worker else None, _drain_timeout_s(settings, kinds))
             host = await stack.enter_async_context(_open_watch(drain, metrics))
             notifier = Notifier.of(os.environ, pid=os.getpid())
             supervisor = Supervisor(notifier, vitals, draining=draining, drain_s=drain.longest_s, jobs=drain.jobs)
@@ -186,21 +193,31 @@ async def _open_watch(drain: _Drain, metrics: Metrics) -> AsyncIterator[HostWatc
 
 @asynccontextmanager
 async def _open_worker(
-    settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals, tracer: Tracer
+    settings: Settings,
+    outside: Outside,
+    profiles: Mapping[str, Profile],
+    vitals: Vitals,
+    tracer: Tracer,
+    kinds: frozenset[RunnerKind],
 ) -> AsyncIterator[_Worker]:
     """Where jobs are done, and what takes them from the queue."""
-    async with open_workplace(settings, outside, profiles, vitals, queue=outside.queue, tracer=tracer) as place:
+    async with open_workplace(settings, outside, profiles, vitals, queue=outside.queue, tracer=tracer, kinds=kinds) as place:
         consumer = Consumer(
             queue=outside.queue,
             jobs=place.jobs,
             intake=place.intake,
-            slots=settings.concurrency or default_slots(),
+            slots=settings.concurrency or (WATCHED_SLOTS if kinds == {RunnerKind.ECS} else default_slots()),
             poll_wait_s=settings.poll_wait_s,
-            drain_timeout_s=settings.drain_timeout_s,
+            drain_timeout_s=_drain_timeout_s(settings, kinds),
             metrics=outside.metrics,
             vitals=vitals,
         )
         yield _Worker(consumer, place.janitor, place.intake, place.tools, place.sandbox)
+
+
+def _drain_timeout_s(settings: Settings, kinds: frozenset[RunnerKind]) -> float:
+    """What is done elsewhere goes on by itself: another daemon watches it at once."""
+    return 0.0 if kinds == {RunnerKind.ECS} else settings.drain_timeout_s
 
 
 async def _open_webhooks(settings: Settings, outside: Outside, tracer: Tracer) -> Webhooks:
@@ -267,7 +284,7 @@ def _make_app(
             ),
             webhook_hosts=settings.webhook_allowed_hosts or frozenset(),
         ),
-        versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker else None),
+        versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker and worker.tools else None),
         readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
         draining=draining,
         desk=OperationsDesk(reader=outside.catalog, letters=outside.letters, gauges=outside.gauges, metrics=outside.metrics),
@@ -277,7 +294,7 @@ def _make_app(
 
 
 def _sandbox_state(worker: _Worker | None) -> dict[str, bool | str]:
-    if worker is None:
+    if worker is None or worker.sandbox is None:
         return {}
     layers = {layer.value: layer in worker.sandbox.confinement.layers for layer in Layer}
     return {"level": worker.sandbox.level, **layers}

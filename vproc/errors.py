@@ -6,7 +6,8 @@
     ├── RejectedError          the input is at fault and trying again will not help
     ├── InvalidMessageError    the queue held something that is not a message of ours
     ├── TransientError         trying again may help
-    │   └── UnavailableError   the machine or a dependency is at fault: no attempt is counted, intake pauses
+    │   ├── UnavailableError   the machine or a dependency is at fault: no attempt is counted, intake pauses
+    │   └── InterruptedRunError  what ran the job was taken away: no attempt is counted
     ├── LeaseLostError         the job is no longer ours: touch nothing
     ├── CancelledByOwnerError  its owner cancelled the job
     └── RequestError           what the API answers: NotFoundError, ConflictError, …
@@ -89,6 +90,13 @@ class UnavailableError(TransientError):
 
     def __init__(self, detail: str, *, code: ErrorCode = ErrorCode.DEPENDENCY_UNAVAILABLE) -> None:
         super().__init__(code, detail)
+
+
+class InterruptedRunError(TransientError):
+    """The machine that ran the job was taken away, by no fault of the job's: no attempt is counted, and others go on."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorCode.DRAINED, detail)
 
 
 class EncoderError(TransientError):

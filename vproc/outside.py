@@ -6,7 +6,7 @@ Only here and in `daemon` are adapters put into ports.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,10 +16,12 @@ import anyio
 from vproc import __version__
 from vproc.aws.cloudwatch import CloudWatchBacklog
 from vproc.aws.dead_letters import SqsDeadLetters
+from vproc.aws.ecs import EcsTasks, TaskPlace, open_tasks
 from vproc.aws.multipart import S3Multipart
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
+from vproc.core.runners import RunnerKind
 from vproc.core.webhook_signing import SECRET_BYTES, read_secrets
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.errors import ConfigError, DependencyError, TransientError
@@ -47,6 +49,7 @@ class Outside:
     letters: SqsDeadLetters | None
     multipart: S3Multipart
     gauges: QueueGauges
+    tasks: EcsTasks | None = None
 
     def reconciler(self, *, delete_raw: bool, tell: Callable[[Repaired], None], dry_run: bool = False) -> Reconciler:
         """What finds lost events, messages and rows."""
@@ -64,8 +67,9 @@ class Outside:
 
 
 @asynccontextmanager
-async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Outside]:
-    """Database, queue and buckets, each seen to answer."""
+async def open_outside(settings: Settings, metrics: Metrics, *, kinds: Collection[RunnerKind] = ()) -> AsyncIterator[Outside]:
+    """Database, queue and buckets, each seen to answer; the tasks of ECS where ``kinds`` of runners has them."""
+    settings.check_runners(kinds)
     async with (
         open_catalog(settings.sqlalchemy_url) as catalog,
         open_clients(
@@ -73,6 +77,7 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
             poll_read_timeout_s=settings.poll_read_timeout_s,
             public_endpoint_url=settings.s3_public_endpoint_url,
             cloudwatch=settings.cloudwatch_namespace is not None,
+            ecs=RunnerKind.ECS in kinds,
         ) as clients,
     ):
         raw, processed = (
@@ -105,7 +110,21 @@ async def open_outside(settings: Settings, metrics: Metrics) -> AsyncIterator[Ou
                 clients.cloudwatch, namespace=settings.cloudwatch_namespace, queue_url=settings.queue_url
             )
         gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, listener=listener)
-        yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart, gauges)
+        tasks = None
+        if clients.ecs is not None:
+            tasks = await at_start("VPROC_ECS_TASK_DEFINITION", open_tasks(clients.ecs, _task_place(settings)))
+        yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart, gauges, tasks)
+
+
+def _task_place(settings: Settings) -> TaskPlace:
+    return TaskPlace(
+        cluster=settings.ecs_cluster,
+        task_definition=settings.ecs_task_definition or "",
+        capacity=settings.ecs_capacity,
+        subnets=settings.ecs_subnets,
+        security_groups=settings.ecs_security_groups,
+        public_ip=settings.ecs_public_ip,
+    )
 
 
 async def at_start(variable: str, check: Awaitable[Value]) -> Value:

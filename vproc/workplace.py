@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,35 +19,43 @@ from vproc.core.profile import Profile
 from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
 from vproc.outside import Outside, at_start
-from vproc.ports import Queue
-from vproc.settings import SandboxMode, Settings
+from vproc.ports import ObjectStore, Queue
+from vproc.settings import SandboxMode, Settings, variable_of
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
+from vproc.workers.committed import Commits
 from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.job_runner import Dispatcher
+from vproc.workers.job_runner import Dispatcher, JobRunner
 from vproc.workers.jobs import Jobs
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
+from vproc.workers.publisher import Publisher
+from vproc.workers.remote import TaskRunner
 from vproc.workers.rules import JobRules
 from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sandbox
-from vproc.workers.scratch import open_scratch
+from vproc.workers.scratch import Scratch, open_scratch
 from vproc.workers.tooling import open_tools
+
+_TOLD_TO_TASKS = (
+    "raw_bucket", "processed_bucket", "queue_url", "max_upload_bytes", "max_duration_s", "max_pixels", "job_timeout_s",
+    "stall_timeout_s",
+)  # fmt: skip
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What does jobs, and what clears up behind them."""
+    """What does jobs, and what clears up behind them. ``tools`` and ``sandbox`` are None where no job is done on this machine."""
 
     jobs: Jobs
     intake: Intake
     janitor: Janitor
-    tools: MediaTools
-    sandbox: SandboxReport
+    tools: MediaTools | None
+    sandbox: SandboxReport | None
 
 
 def require_default(settings: Settings, profiles: Mapping[str, Profile]) -> None:
@@ -58,30 +66,38 @@ def require_default(settings: Settings, profiles: Mapping[str, Profile]) -> None
 
 @asynccontextmanager
 async def open_workplace(
-    settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals, *, queue: Queue, tracer: Tracer
+    settings: Settings,
+    outside: Outside,
+    profiles: Mapping[str, Profile],
+    vitals: Vitals,
+    *,
+    queue: Queue,
+    tracer: Tracer,
+    kinds: Collection[RunnerKind] = frozenset({RunnerKind.LOCAL}),
 ) -> AsyncIterator[Workplace]:
-    """Open it. ``queue`` is what jobs come from, and where they are settled. Raises `ConfigError` or `DependencyError`."""
+    """Open it. ``queue`` is what jobs come from, and where they are settled; ``kinds`` are the runners that they go
+    to: of one alone, all of them. Raises `ConfigError` or `DependencyError`."""
+    settings.check_runners(kinds)
     async with open_scratch(settings.scratch_dir) as scratch:
-        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+        runners: dict[RunnerKind, JobRunner] = {}
+        tools, sandbox = None, None
+        if RunnerKind.LOCAL in kinds:
+            tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+            runners[RunnerKind.LOCAL] = _pipeline(
+                settings, outside.raw, outside.processed, outside.metrics, profiles=profiles, tools=tools, scratch=scratch
+            )
+        if RunnerKind.ECS in kinds:
+            runners[RunnerKind.ECS] = _task_runner(settings, outside, profiles)
         outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
-        pipeline = Pipeline(
-            raw=outside.raw,
-            processed=outside.processed,
-            tools=tools,
-            scratch=scratch,
-            limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
-            max_upload_bytes=settings.max_upload_bytes,
-            metrics=outside.metrics,
-            profiles=profiles,
-        )
+        default = settings.runner if settings.runner in runners else next(iter(runners))
         jobs = Jobs(
             queue=queue,
             catalog=outside.catalog,
             raw=outside.raw,
             processed=outside.processed,
-            runner=Dispatcher({RunnerKind.LOCAL: pipeline}, profiles=profiles, default=RunnerKind.LOCAL),
+            runner=Dispatcher(runners, profiles=profiles, default=default),
             rules=JobRules(
                 worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
                 visibility_timeout_s=settings.visibility_timeout_s,
@@ -97,6 +113,57 @@ async def open_workplace(
             tracer=tracer,
         )
         yield Workplace(jobs, intake, janitor, tools, sandbox)
+
+
+@asynccontextmanager
+async def open_local_runner(
+    settings: Settings, raw: ObjectStore, processed: ObjectStore, metrics: Metrics, profiles: Mapping[str, Profile]
+) -> AsyncIterator[JobRunner]:
+    """What does jobs on this machine, and nothing beside it. Raises `ConfigError` or `DependencyError`."""
+    async with open_scratch(settings.scratch_dir) as scratch:
+        tools, _ = await _open_tools(settings, metrics, profiles, scratch.root)
+        yield _pipeline(settings, raw, processed, metrics, profiles=profiles, tools=tools, scratch=scratch)
+
+
+def _pipeline(
+    settings: Settings,
+    raw: ObjectStore,
+    processed: ObjectStore,
+    metrics: Metrics,
+    *,
+    profiles: Mapping[str, Profile],
+    tools: MediaTools,
+    scratch: Scratch,
+) -> Pipeline:
+    return Pipeline(
+        raw=raw,
+        processed=processed,
+        tools=tools,
+        scratch=scratch,
+        limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
+        max_upload_bytes=settings.max_upload_bytes,
+        metrics=metrics,
+        profiles=profiles,
+    )
+
+
+def _task_runner(settings: Settings, outside: Outside, profiles: Mapping[str, Profile]) -> TaskRunner:
+    """What has tasks of ECS do jobs."""
+    if outside.tasks is None:
+        raise AssertionError("what is outside was opened without the tasks that are wanted")
+    return TaskRunner(
+        tasks=outside.tasks,
+        processed=outside.processed,
+        commits=Commits(processed=outside.processed, publisher=Publisher(store=outside.processed)),
+        profiles=profiles,
+        environment=settings_of_a_task(settings),
+    )
+
+
+def settings_of_a_task(settings: Settings) -> dict[str, str]:
+    """What a task must know as its daemon does; secrets, and what is the task definition's to say, are not in it."""
+    told = {name: str(getattr(settings, name)) for name in _TOLD_TO_TASKS}
+    return {variable_of(name): value for name, value in told.items()} | {variable_of("runner"): RunnerKind.LOCAL.value}
 
 
 async def _open_tools(

@@ -29,7 +29,7 @@ from vproc.db.migrate import _ADVISORY_LOCK, MIGRATIONS, awaited_migration, migr
 from vproc.db.tables import metadata
 from vproc.errors import ConfigError, DependencyError
 
-HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+HEAD = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ async def set_columns(catalog: SqlCatalog, file_id: UUID, **values: Any) -> None
 
 async def test_nothing_is_seen_of_an_empty_catalog_but_its_hours_and_its_schema(catalog: SqlCatalog) -> None:
     seen = await look(catalog)
-    assert (seen.running, seen.jobs, seen.failures, seen.schema_version) == (0, (), (), "0009")
+    assert (seen.running, seen.jobs, seen.failures, seen.schema_version) == (0, (), (), "0010")
     assert [(hour.completed, hour.failed, hour.media_s) for hour in seen.hours] == [(0, 0, 0.0)] * 24
     this_hour = seen.read_at.replace(minute=0, second=0, microsecond=0)
     assert [hour.begins_at for hour in seen.hours] == [this_hour - timedelta(hours=back) for back in range(23, -1, -1)]

@@ -62,7 +62,7 @@ async def test_all_is_told_at_a_glance(api: RunningApi) -> None:
     [failure] = told["failures"]
     assert (failure["file_id"], failure["attempts"]) == (str(failed.file_id), 1)
     assert failure["error"] == {"code": "corrupt_media", "detail": "the index is damaged", "retryable": False}
-    assert told["process"] == {"version": "1.2.3", "ffmpeg": "5.1.9", "schema_version": "0009", "uptime_s": 0}
+    assert told["process"] == {"version": "1.2.3", "ffmpeg": "5.1.9", "schema_version": "0010", "uptime_s": 0}
 
 
 async def test_queue_and_scratch_are_the_gauges(api: RunningApi) -> None:

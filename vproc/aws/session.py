@@ -39,13 +39,20 @@ class AwsClients:
     s3_bulk: Any
     presign: Any
     cloudwatch: Any | None
+    ecs: Any | None
 
 
 @asynccontextmanager
 async def open_clients(
-    *, region: str | None, poll_read_timeout_s: float, public_endpoint_url: str | None, cloudwatch: bool = False
+    *,
+    region: str | None,
+    poll_read_timeout_s: float,
+    public_endpoint_url: str | None,
+    cloudwatch: bool = False,
+    ecs: bool = False,
 ) -> AsyncIterator[AwsClients]:
-    """Make every client, once; CloudWatch's where it is wanted. Raises `ConfigError` where botocore's own configuration is wrong.
+    """Make every client, once; CloudWatch's and ECS's where they are wanted. Raises `ConfigError` where botocore's own
+    configuration is wrong.
 
     The definitions of the services are read in a thread (`warm_up_loader_caches`): a tenth of a second of processor each.
     """
@@ -79,6 +86,7 @@ async def open_clients(
                 cloudwatch=await client("cloudwatch", connect_timeout=3, read_timeout=5, retries=_STANDARD)
                 if cloudwatch
                 else None,
+                ecs=await client("ecs", connect_timeout=3, read_timeout=20, retries=_STANDARD) if ecs else None,
                 presign=await client(
                     "s3", public, **({**s3_options, "s3": {"addressing_style": "path"}} if public else s3_options)
                 ),

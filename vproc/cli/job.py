@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 def job(job: str | None) -> None:
     """Do one job and exit: what a container or an ECS task runs.
 
-    The job is what the queue would hold: {"bucket": …, "key": …, "profile": …}. One line of JSON on standard output tells what
+    The job is what the queue would hold: {"bucket": …, "key": …, "profile": …}, or what a daemon with the runner ecs hands over.
+    One line of JSON on standard output tells what
     became of it. Exit codes: 0 the file is completed, 1 it failed, 75 the same may be given again.
     """
     import anyio  # noqa: PLC0415 - heavy: imported when the command runs
 
+    from vproc.core.delegation import Delegation  # noqa: PLC0415 - likewise
+    from vproc.delegate import run_delegated  # noqa: PLC0415 - likewise
     from vproc.settings import load_settings  # noqa: PLC0415 - likewise
     from vproc.solo import JobEnd, run_job  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
@@ -33,7 +36,8 @@ def job(job: str | None) -> None:
         raise click.UsageError("no job: give it as VPROC_JOB or on standard input")
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    report = anyio.run(run_job, settings, body)
+    delegation = Delegation.read(body)
+    report = anyio.run(run_job, settings, body) if delegation is None else anyio.run(run_delegated, settings, delegation)
     print_json(_document(report))
     raise click.exceptions.Exit({JobEnd.DONE: 0, JobEnd.FAILED: FAILED, JobEnd.AGAIN: DEPENDENCY_AWAY}[report.end])
 

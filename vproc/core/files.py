@@ -140,7 +140,8 @@ class File:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One row of ``transactions``: one processing attempt. ``run_id`` names its output prefix; times in seconds by stage. What it
-    used is None of an attempt whose process died, or that an earlier version made."""
+    used is None of an attempt whose process died, or that an earlier version made. ``task``: the task that did it elsewhere, and
+    how that ended."""
 
     file_id: UUID
     run_id: str
@@ -159,3 +160,4 @@ class Attempt:
     s3_requests: int | None = None
     sqs_requests: int | None = None
     speed: float | None = None
+    task: dict[str, object] | None = None

@@ -86,7 +86,7 @@ class LeaseView:
 @dataclass(frozen=True, slots=True)
 class AttemptFigures:
     """What an attempt took, for its row in ``transactions``. ``speed``: seconds of source in a second of the attempt, None where
-    nothing was encoded."""
+    nothing was encoded. ``task``: which task did it elsewhere and how that ended, None where none did."""
 
     stage_seconds: Mapping[str, float]
     bytes_in: int = 0
@@ -96,6 +96,7 @@ class AttemptFigures:
     s3_requests: int | None = None
     sqs_requests: int | None = None
     speed: float | None = None
+    task: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

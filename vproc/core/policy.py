@@ -11,6 +11,7 @@ from vproc.errors import (
     CancelledByOwnerError,
     EncoderError,
     ErrorCode,
+    InterruptedRunError,
     JobError,
     LeaseLostError,
     RejectedError,
@@ -69,6 +70,8 @@ def decide(
     if isinstance(error, UnavailableError):
         delay = UNAVAILABLE_DELAY_S * (0.5 + jitter)
         return Decision(Settle.RETURN, Outcome.RETRIED, passing, delay_s=delay, count_attempt=False, pause_intake=True)
+    if isinstance(error, InterruptedRunError):
+        return Decision(Settle.RETURN, Outcome.DRAINED, passing, delay_s=BACKOFF_FIRST_S * jitter, count_attempt=False)
     if isinstance(error, EncoderError) and error.code in earlier_codes:
         # A file that crashes ffmpeg twice crashes it on every worker.
         return Decision(Settle.DELETE, Outcome.REJECTED, permanent)

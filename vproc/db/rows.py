@@ -131,6 +131,7 @@ def attempt_from(row: RowMapping) -> Attempt:
         s3_requests=row["s3_requests"],
         sqs_requests=row["sqs_requests"],
         speed=row["speed"],
+        task=row["task"],
     )
 
 
@@ -189,6 +190,7 @@ async def close_attempt(
             s3_requests=figures.s3_requests,
             sqs_requests=figures.sqs_requests,
             speed=figures.speed,
+            task=None if figures.task is None else dict(figures.task),
         )
         .returning(transactions)
     )

@@ -187,6 +187,7 @@ transactions = Table(
     Column("s3_requests", Integer()),
     Column("sqs_requests", Integer()),
     Column("speed", Double()),
+    Column("task", JSON(none_as_null=True)),
     UniqueConstraint("file_id", "run_id"),
     Index(
         "ix_transactions_unswept",

@@ -14,9 +14,11 @@ from vproc.ports.multipart import MultipartUploads, Part, PartsCall, PresignedFo
 from vproc.ports.operations import BacklogListener, OperationsReader
 from vproc.ports.queue import DeadLetters, Message, Queue, QueueDepth
 from vproc.ports.store import FileSlice, ObjectStore, PresignedRequest, Presigner, StoredObject
+from vproc.ports.tasks import JOB_VARIABLE, LiveTask, TaskOrder, Tasks, TaskState
 from vproc.ports.webhooks import DueEvent, Outbox, OutboxEvent, WebhookSender
 
 __all__ = [
+    "JOB_VARIABLE",
     "AccountParts",
     "Accounts",
     "BacklogListener",
@@ -30,6 +32,7 @@ __all__ = [
     "HostedLogin",
     "Identity",
     "KeyStore",
+    "LiveTask",
     "Message",
     "MultipartUploads",
     "ObjectStore",
@@ -48,7 +51,10 @@ __all__ = [
     "Runner",
     "StopReason",
     "StoredObject",
+    "TaskOrder",
     "TaskProtection",
+    "TaskState",
+    "Tasks",
     "TokenCheck",
     "Tokens",
     "User",

@@ -17,7 +17,7 @@ from vproc.usage import Usage, current_usage
 @dataclass(slots=True)
 class JobFigures:
     """What the attempt took so far. ``media_s`` is the source's duration once it is known, and stays 0 where nothing of it is
-    encoded."""
+    encoded. ``task``: what is known of the task that did it elsewhere, in the words of ECS."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_in: int = 0
@@ -26,6 +26,7 @@ class JobFigures:
     usage: Usage = field(default_factory=current_usage)
     begun: float = field(default_factory=perf_counter)
     tracer: Tracer = field(default_factory=NoTracer)
+    task: dict[str, object] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -48,6 +49,7 @@ class JobFigures:
             s3_requests=self.usage.s3_requests.total(),
             sqs_requests=self.usage.sqs_requests.total(),
             speed=self.speed,
+            task=dict(self.task) or None,
         )
 
     @property

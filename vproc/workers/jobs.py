@@ -184,6 +184,7 @@ class Jobs:
             error = FileError(ErrorCode.INTERNAL, f"its workers died in all {file.attempts} attempts", retryable=True)
             await self._queue.dead_letter(message, code=error.code, detail=error.detail, file=file)
             await self._catalog.fail_unclaimed(file.file_id, error)
+            await self._tidy(self._runner.stop(file, None), run_id=None)
             self._metrics.jobs.labels(profile_name(file.profile), Outcome.DEAD).inc()
             return Settlement(Settle.DELETE, "dead")
         if claim.lease is None:

@@ -8,6 +8,7 @@ gives the lease what is left of that answer. When the lease is lost, or cannot b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 import anyio
@@ -30,36 +31,56 @@ HEARTBEAT_LATE_S = 30.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where a job stands that is done elsewhere."""
+
+    stage: Stage
+    speed: float | None
+    eta_s: float | None
+
+
 class Progress:
     """Where a job stands. Written by the pipeline, read by the keeper, which writes it to the catalog."""
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._job = JobProgress()
+        self._told: Told | None = None
+        self._reached = 0.0
         self._sent_bytes = 0
         self._total_bytes = 0
 
     @property
     def stage(self) -> Stage:
         """What is being done."""
-        return self._job.stage
+        return self._told.stage if self._told is not None else self._job.stage
 
     @property
     def fraction(self) -> float:
         """0.0 to 1.0; it never goes backwards."""
-        return self._job.fraction
+        return max(self._reached, self._job.fraction)
 
     @property
     def speed(self) -> float | None:
         """Seconds of source encoded in a second of late, 0.0 where it stalls; None while nothing is encoded."""
+        if self._told is not None:
+            return self._told.speed
         speed = self._job.speed(at_s=self._clock())
         return None if speed is None else round(speed, 2)
 
     @property
     def eta_s(self) -> float | None:
         """Seconds that are left, whole ones; None where that cannot be told."""
+        if self._told is not None:
+            return self._told.eta_s
         eta_s = self._job.eta_s(at_s=self._clock())
         return None if eta_s is None else float(round(eta_s))
+
+    def tell(self, stage: Stage, fraction: float, *, speed: float | None, eta_s: float | None) -> None:
+        """What somebody else who does the work says of it, who reckons for himself."""
+        self._told = Told(stage, speed, eta_s)
+        self._reached = max(self._reached, fraction)
 
     def expect(self, costs: Costs, *, media_s: float) -> None:
         """What is to be done is known, or begins anew in another way."""
@@ -68,6 +89,7 @@ class Progress:
 
     def enter(self, stage: Stage) -> None:
         """The stage begins."""
+        self._told = None
         self._job.enter(stage, at_s=self._clock())
 
     def reach(self, stage: Stage, share: float) -> None:
