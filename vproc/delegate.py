@@ -1,5 +1,6 @@
 """One job that a daemon handed over, done here to its commit: what `vproc job` runs inside a task of ECS. It knows the two
-buckets and nothing else: no queue, no catalog. How far it is, and how it ended, it tells through the object store (`core.delegation`).
+buckets and nothing else: no queue, no catalog. How far it is, and how it ended, it tells through the object store:
+`core.delegation`.
 """
 
 from __future__ import annotations

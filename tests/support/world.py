@@ -31,7 +31,7 @@ from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.job_runner import Job
+from vproc.workers.job_runner import Job, JobRunner
 from vproc.workers.jobs import Jobs
 from vproc.workers.keeper import Progress
 from vproc.workers.package import Item, Package
@@ -201,8 +201,10 @@ def parts_over(
     job_timeout_s: float = 30,
     on_job_ended: Callable[[], None] = lambda: None,
     tracer: Tracer | None = None,
+    runner: JobRunner | None = None,
 ) -> Parts:
-    """A worker over any adapters. Its scratch is ``folder``; the visibility timeout is four seconds."""
+    """A worker over any adapters. Its scratch is ``folder``; the visibility timeout is four seconds. ``runner`` does its jobs
+    instead of the pipeline."""
     pipeline = StubPipeline(processed)
     intake = Intake(scratch=Scratch(folder), metrics=metrics, least_free_bytes=1)
     rules = JobRules(
@@ -214,7 +216,7 @@ def parts_over(
         delete_raw=delete_raw,
     )
     jobs = Jobs(
-        queue=queue, catalog=catalog, raw=raw, processed=processed, runner=pipeline, rules=rules, intake=intake,
+        queue=queue, catalog=catalog, raw=raw, processed=processed, runner=runner or pipeline, rules=rules, intake=intake,
         metrics=metrics, on_job_ended=on_job_ended, jitter=lambda: 0.0, tracer=tracer,
     )  # fmt: skip
     reconciler = Reconciler(
@@ -234,8 +236,10 @@ async def open_world(
     job_timeout_s: float = 30,
     wrap: Callable[[SqlCatalog], SqlCatalog] = lambda catalog: catalog,
     tracer: Tracer | None = None,
+    runner: Callable[[MemoryStore], JobRunner] | None = None,
 ) -> AsyncIterator[World]:
-    """A world that begins empty. The visibility timeout is four seconds. ``wrap`` stands between the parts and the catalog."""
+    """A world that begins empty. The visibility timeout is four seconds. ``wrap`` stands between the parts and the catalog;
+    ``runner`` over the processed bucket does the jobs."""
     async with open_catalog(f"sqlite+aiosqlite:///{tmp_path / 'world.db'}") as opened:
         catalog = wrap(opened)
         queue = MemoryQueue(visibility_timeout_s=4)
@@ -246,6 +250,7 @@ async def open_world(
         parts = parts_over(
             catalog, queue, raw, processed, folder=tmp_path, metrics=metrics, delete_raw=delete_raw, max_attempts=max_attempts,
             job_timeout_s=job_timeout_s, on_job_ended=lambda: woken.append(None), tracer=tracer,
+            runner=runner(processed) if runner is not None else None,
         )  # fmt: skip
         yield World(
             opened, Given(opened), queue, raw, processed, parts.pipeline, metrics, parts.intake, parts.jobs, parts.janitor, woken

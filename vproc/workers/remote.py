@@ -26,17 +26,21 @@ from vproc.workers.figures import JobFigures
 from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
 
-LOOK_EVERY_S = 15.0
-"""At the task by way of ECS, whose requests are counted; the report is read more often, since S3's hardly are."""
-YOUNG_LOOK_EVERY_S = 5.0
-READ_EVERY_S = 3.0
-UNKNOWN_FOR_S = 60.0
-"""A task that ECS does not know for so long is gone. A young one may not be known everywhere yet."""
-END_WITHIN_S = 20.0
-"""After a task stopped: its last report may be on its way."""
 _DISK_TIMES_SOURCE = 3
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a task is looked at: its report, which costs next to nothing, and the task itself by way of ECS, which bounds
+    the requests of an account; more often before it runs. A task that ECS does not know for ``unknown_for_s`` is gone; a young
+    one may not be known everywhere yet."""
+
+    read_every_s: float = 3.0
+    look_every_s: float = 15.0
+    young_look_every_s: float = 5.0
+    unknown_for_s: float = 60.0
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class TaskRunner:
         commits: Commits,
         profiles: Mapping[str, Profile],
         environment: Mapping[str, str],
+        pace: Pace = Pace(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._tasks = tasks
@@ -67,6 +72,7 @@ class TaskRunner:
         self._commits = commits
         self._profiles = profiles
         self._environment = dict(environment)
+        self._pace = pace
         self._clock = clock
 
     async def run(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
@@ -156,12 +162,12 @@ class TaskRunner:
             if self._clock() >= look_at:
                 state = await self._look(watched)
                 missing = state is not None and state.missing
-                if state is not None and (not missing or self._clock() - known_at >= UNKNOWN_FOR_S):
-                    return await self._last_report(key), state
+                if state is not None and (not missing or self._clock() - known_at >= self._pace.unknown_for_s):
+                    return await self._read(key) or report, state
                 if not missing:
                     known_at = self._clock()
-                look_at = self._clock() + (LOOK_EVERY_S if watched.running else YOUNG_LOOK_EVERY_S)
-            await anyio.sleep(READ_EVERY_S)
+                look_at = self._clock() + (self._pace.look_every_s if watched.running else self._pace.young_look_every_s)
+            await anyio.sleep(self._pace.read_every_s)
 
     async def _look(self, watched: _Watched) -> TaskEnd | None:
         """How it ended, by ECS; None while it goes on, or while ECS does not answer."""
@@ -177,17 +183,6 @@ class TaskRunner:
         """What ECS says already of a task that said itself that it has ended."""
         end = await self._look(watched)
         return None if end is None or end.missing else end
-
-    async def _last_report(self, key: str) -> Report | None:
-        """What a task that has stopped said last. It may say more than that it runs a moment after."""
-        report = None
-        with anyio.move_on_after(END_WITHIN_S):
-            while report is None or not report.ended:
-                report = await self._read(key) or report
-                if report is None or report.ended:
-                    break
-                await anyio.sleep(READ_EVERY_S)
-        return report
 
     async def _read(self, key: str) -> Report | None:
         try:
