@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from sqlalchemy import create_engine, text
 
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, command, dev, environment, serve
-from tests.support.ecs import FakeEcs, FakeTask, fake_ecs
+from tests.support.ecs import CLUSTER, FakeEcs, FakeTask, Start, fake_ecs, register
 from tests.support.media import clip
 
 pytestmark = pytest.mark.xdist_group("e2e-ecs")
@@ -29,12 +30,13 @@ class Place:
     api: Daemon
     ecs: FakeEcs
     folder: Path
+    start: Start
 
     @contextmanager
     def watching(self, **settings: str) -> Iterator[Daemon]:
         """A daemon that has tasks do the jobs."""
         (self.folder / "watcher").mkdir(exist_ok=True)
-        with serve(self.folder / "watcher", **self.settings, **settings) as daemon:
+        with serve(self.folder / "watcher", **(self.settings | settings)) as daemon:
             yield daemon
 
     @contextmanager
@@ -106,7 +108,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
                 )
 
         with fake_ecs(start) as ecs:
-            yield Place(api, ecs, tmp_path)
+            yield Place(api, ecs, tmp_path, start)
 
 
 def test_a_task_does_the_job_and_the_daemon_ends_it(place: Place) -> None:
@@ -194,3 +196,22 @@ def test_a_file_that_is_no_video_fails_as_anywhere(place: Place, tmp_path: Path)
         told = place.api.caller.end_of(file_id)
     assert (told["processing_status"], told["error"]["code"], told["attempts"]) == ("failed", "unsupported_media", 1)
     assert place.ecs.calls["RunTask"] == 1
+
+
+def test_moto_s_ecs_gives_the_task_all_that_it_needs(place: Place) -> None:
+    """moto starts nothing: whoever starts what RunTask ordered, with that environment, does the job."""
+    where = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    registry = boto3.client("ecs", endpoint_url=place.api.ready["s3"], **where)
+    network = boto3.client("ec2", endpoint_url=place.api.ready["s3"], **where)
+    subnet, group = register(registry, network)
+    own = {"VPROC_ECS_SUBNETS": subnet, "VPROC_ECS_SECURITY_GROUPS": group, "AWS_ENDPOINT_URL_ECS": place.api.ready["s3"]}
+    with place.watching(**own):
+        file_id = place.uploaded("second.mp4", profile="mp4")
+        listed, _ = until(lambda: registry.list_tasks(cluster=CLUSTER, startedBy=file_id)["taskArns"], within_s=30, what="a task")
+        (task,) = registry.describe_tasks(cluster=CLUSTER, tasks=listed)["tasks"]
+        (override,) = task["overrides"]["containerOverrides"]
+        process = place.start({each["name"]: each["value"] for each in override["environment"]})
+        assert place.api.caller.completed(file_id)["attempts"] == 1
+        assert process.wait(30) == 0
+    registry.close()
+    network.close()

@@ -216,3 +216,20 @@ def fake_ecs(start: Start | None = None) -> Iterator[FakeEcs]:
         thread.join()
         server.server_close()
         ecs.close()
+
+
+def register(ecs: Any, ec2: Any) -> tuple[str, str]:
+    """The cluster and the task definition in a moto, by these clients of it; a subnet and a security group for tasks."""
+    ecs.create_cluster(clusterName=CLUSTER)
+    # moto adds up what each container reserves.
+    container = {"name": "vproc", "image": "vproc", "command": ["job"], "cpu": 512, "memory": 1024}
+    ecs.register_task_definition(
+        family=DEFINITION,
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu="1024",
+        memory="2048",
+        containerDefinitions=[container],
+    )
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    return subnet, ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
