@@ -163,7 +163,11 @@ def _task_runner(settings: Settings, outside: Outside, profiles: Mapping[str, Pr
 def settings_of_a_task(settings: Settings) -> dict[str, str]:
     """What a task must know as its daemon does; secrets, and what is the task definition's to say, are not in it."""
     told = {name: str(getattr(settings, name)) for name in _TOLD_TO_TASKS}
-    return {variable_of(name): value for name, value in told.items()} | {variable_of("runner"): RunnerKind.LOCAL.value}
+    # It opens no API, so nobody is asked who he is.
+    return {variable_of(name): value for name, value in told.items()} | {
+        variable_of("runner"): RunnerKind.LOCAL.value,
+        variable_of("host"): "127.0.0.1",
+    }
 
 
 async def _open_tools(

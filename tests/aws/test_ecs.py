@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support.ecs import CLUSTER, DEFINITION, FakeEcs, fake_ecs
+from tests.support.ecs import CLUSTER, DEFINITION, FakeEcs, fake_ecs, register
 from vproc.aws.ecs import EcsTasks, TaskPlace, open_tasks
 from vproc.aws.session import open_clients
 from vproc.core.task_end import TaskEnd

@@ -75,7 +75,7 @@ def test_all_is_made_shown_and_taken_away_twice(account: Account) -> None:
         assert account.stands() == (
             [f"{name}-processed", f"{name}-raw"],
             [name, f"{name}-dead-letters"],
-            [f"{name}-{REGION}-{role}" for role in ("api", "daemon", "worker")],
+            [f"{name}-{REGION}-{role}" for role in ("api", "daemon", "launcher", "task", "worker")],
             [f"{name}-dead-letters", f"{name}-oldest-message"],
         )
         assert account.told("init")["calls"] == []

@@ -295,6 +295,12 @@ def test_originals_outlast_their_letters() -> None:
     assert WANTED.raw_days * 86_400 > kept
 
 
+_INSTEAD_OF_RESOURCES = (
+    {"StringEquals": {"cloudwatch:namespace": "vproc/acme"}},
+    {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/acme"}},
+)
+
+
 def test_no_policy_allows_everything() -> None:
     """Least privilege: verbs by name, resources of this deployment alone."""
     for role, policy in policies(WANTED).items():
@@ -302,7 +308,10 @@ def test_no_policy_allows_everything() -> None:
             assert not [action for action in statement["Action"] if "*" in action], role
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             # CloudWatch's numbers are no resources: the namespace is what bounds them.
-            bounded = resources == ["*"] and statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": "vproc/acme"}}
+            # Of tasks' definitions ECS knows no resource to read, and lists tasks by their cluster.
+            bounded = resources == ["*"] and (
+                statement.get("Condition") in _INSTEAD_OF_RESOURCES or statement["Action"] == ["ecs:DescribeTaskDefinition"]
+            )
             assert bounded or all("acme" in resource or ":task/" in resource for resource in resources), role
     assert "s3:PutObject" not in json.dumps([one for one in policies(WANTED)["worker"]["Statement"] if "acme-raw/*" in str(one)])
 
@@ -373,8 +382,22 @@ def test_the_daemon_may_do_what_its_code_calls_and_nothing_else() -> None:
     needed = {action for operation in called for action in _BY_OPERATION[operation]}
     granted = {action for statement in policies(WANTED)["daemon"]["Statement"] for action in statement["Action"]}
     assert granted - {"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"} == needed
-    for role in ("api", "worker"):
+    for role in ("api", "worker", "task"):
         assert {action for statement in policies(WANTED)[role]["Statement"] for action in statement["Action"]} <= needed
+
+
+def test_the_launcher_may_do_what_its_code_calls_and_nothing_else() -> None:
+    """Each call of `aws.ecs`, for tasks of this deployment alone; and the two roles may be given to tasks, to nothing else."""
+    session = boto3.session.Session(region_name=WANTED.region, aws_access_key_id="a", aws_secret_access_key="b")
+    operations = session.client("ecs").meta.method_to_api_mapping
+    tree = ast.parse((ROOT / "vproc/aws/ecs.py").read_text())
+    called = {operations[word] for node in ast.walk(tree) for word in _words(node) if word in operations}
+    statements = policies(WANTED)["launcher"]["Statement"]
+    granted = {action for statement in statements for action in statement["Action"]}
+    assert granted == {f"ecs:{operation}" for operation in called} | {"iam:PassRole"}
+    (passes,) = [statement for statement in statements if statement["Action"] == ["iam:PassRole"]]
+    assert [arn.rpartition("/")[2] for arn in passes["Resource"]] == ["acme-eu-west-1-task", "acme-eu-west-1-task-execution"]
+    assert passes["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 
 def _words(node: ast.AST) -> list[str]:

@@ -127,6 +127,34 @@ def test_the_set_up_on_aws(script: str, moto_url: str, tmp_path: Path) -> None:
     assert [record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])] == ["a+clip.mp4"]
 
 
+@runs("docs/how-to/run-jobs-as-tasks.md#set-it-up")
+def test_the_stack_of_tasks(script: str, moto_url: str, tmp_path: Path) -> None:
+    """CloudFormation, moto's, makes the cluster and the definition that the page's settings name; the runner takes them."""
+    variables = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": moto_url, "AWS_PAGER": ""}
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    shell = Shell(tmp_path, settings=SETTINGS | variables | {"AWS_DEFAULT_REGION": "eu-west-1"})
+    settings = dict(line.split("=", 1) for line in script_of("docs/how-to/run-jobs-as-tasks.md#set-it-up", "dotenv").splitlines())
+    shell.run("vproc aws init --name acme-video")
+    shell.run(script)
+    told = json.loads(shell.run(f"aws ecs describe-task-definition --task-definition {settings['VPROC_ECS_TASK_DEFINITION']}"))
+    (container,) = told["taskDefinition"]["containerDefinitions"]
+    assert (container["name"], container["command"]) == ("vproc", ["job"])
+    clusters = json.loads(shell.run("aws ecs list-clusters"))["clusterArns"]
+    assert [arn.rpartition("/")[2] for arn in clusters if "acme" in arn] == [settings["VPROC_ECS_CLUSTER"]]
+    attached = json.loads(shell.run("aws iam list-attached-role-policies --role-name acme-video-eu-west-1-task"))
+    assert [policy["PolicyName"] for policy in attached["AttachedPolicies"]] == ["acme-video-eu-west-1-task"]
+    shown = shell.run("vproc config", **settings)
+    assert "FARGATE_SPOT" in shown
+
+
+@runs("docs/how-to/run-jobs-as-tasks.md#how-a-task-ends", language="sql")
+def test_the_ends_of_tasks_are_asked_for(script: str, tmp_path: Path) -> None:
+    """The catalog answers."""
+    Shell(tmp_path, settings=SETTINGS).run("vproc migrate")
+    with contextlib.closing(sqlite3.connect(tmp_path / "vproc.db")) as catalog:
+        assert catalog.execute(script).fetchall() == []
+
+
 @runs("docs/how-to/scale.md#by-cloudwatch")
 def test_the_policies_that_scale(script: str, moto_url: str, tmp_path: Path) -> None:
     """AWS takes both policies, which ask for the number by the name that the daemon tells it under."""

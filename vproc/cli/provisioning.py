@@ -166,14 +166,21 @@ def destroy(*, name: str, region: str | None, force: bool, yes: bool, dry_run: b
 
 @aws.command()
 @click.option("--format", "kind", type=click.Choice(["cloudformation", "terraform"]), default="cloudformation", show_default=True)
-def template(kind: str) -> None:
+@click.option(
+    "--tasks", is_flag=True, help="What VPROC_RUNNER=ecs needs beside it: cluster, task definition, roles. CloudFormation only."
+)
+def template(kind: str, *, tasks: bool) -> None:
     """Print the same as a CloudFormation template, or as a Terraform module (a main.tf.json)."""
     import json  # noqa: PLC0415 - imported when a command runs
 
+    from vproc.core.task_template import tasks_cloudformation  # noqa: PLC0415 - likewise
     from vproc.core.template import cloudformation  # noqa: PLC0415 - likewise
     from vproc.core.terraform import terraform  # noqa: PLC0415 - likewise
 
-    click.echo(json.dumps(cloudformation() if kind == "cloudformation" else terraform(), indent=2))
+    if tasks and kind != "cloudformation":
+        raise click.UsageError("--tasks: takes --format cloudformation")
+    base = cloudformation if kind == "cloudformation" else terraform
+    click.echo(json.dumps(tasks_cloudformation() if tasks else base(), indent=2))
 
 
 def _run(story: Story, name: str, region: str | None, **options: Any) -> Any:

@@ -23,6 +23,8 @@ from vproc.errors import (
     TransientError,
 )
 
+JOB_MOST = 7000
+"""Characters of a job: RunTask takes 8192 of overrides, in which there is more than the job."""
 _NAME_KEPT = 255
 
 
@@ -97,8 +99,13 @@ class Delegation(_Model):
             raise InvalidMessageError(f"a delegated job that this version cannot read: {where}: {first['msg']}") from None
 
     def to_json(self) -> str:
-        """One line."""
-        return self.model_dump_json(exclude_none=True)
+        """One line. Raises `RejectedError` where that would be longer than `JOB_MOST`."""
+        text = self.model_dump_json(exclude_none=True)
+        if len(text) > JOB_MOST:
+            raise RejectedError(
+                ErrorCode.LIMIT_EXCEEDED, f"its name and its profile take {len(text)} characters in a task's order"
+            )
+        return text
 
     @property
     def version(self) -> ObjectVersion:

@@ -74,6 +74,21 @@ class Deployment:
         """Of what CloudWatch is told of it."""
         return f"vproc/{self.name}"
 
+    @property
+    def cluster(self) -> str:
+        """Where tasks run that do jobs for it."""
+        return self.name
+
+    @property
+    def task_family(self) -> str:
+        """The task definition of those tasks."""
+        return f"{self.name}-job"
+
+    @property
+    def task_roles(self) -> tuple[str, str]:
+        """The role of those tasks, and the one by which ECS starts them. Roles' names hold for the whole account, too."""
+        return f"{self.name}-{self.region}-task", f"{self.name}-{self.region}-task-execution"
+
     def bucket_arn(self, bucket: str) -> str:
         """A bucket's ARN knows no region and no account."""
         return f"arn:{self.partition}:s3:::{bucket}"
@@ -234,6 +249,7 @@ _PROCESSED_OF_WORKER = (
     "s3:AbortMultipartUpload",
     "s3:ListMultipartUploadParts",
 )
+_RAW_OF_TASK = ("s3:GetObject", "s3:GetObjectVersion")
 _QUEUE_OF_WORKER = (
     "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
     "sqs:SendMessage",
@@ -246,6 +262,8 @@ POLICIES: Mapping[str, str] = {
     "api": "vproc, VPROC_ROLES=api: sign uploads, read and delete files, announce retries, send dead letters back",
     "worker": "vproc, VPROC_ROLES=worker: take jobs, read originals, write outputs",
     "daemon": "vproc with both roles, on an instance or as an ECS task",
+    "task": "vproc job as a task that a daemon with VPROC_RUNNER=ecs started: read originals, write outputs",
+    "launcher": "beside worker or daemon, for VPROC_RUNNER=ecs: start, watch and stop those tasks",
 }
 
 
@@ -281,7 +299,34 @@ def policies(deployment: Deployment) -> dict[str, Document]:
                 (letters, [_DEAD_LETTERS_OF_API, _DEAD_LETTERS_OF_WORKER]),
             ),
         ),
+        "task": {
+            "Version": "2012-10-17",
+            "Statement": [
+                _allow(_LIST_OF_WORKER, [raw, processed]), _allow(_RAW_OF_TASK, f"{raw}/*"),
+                _allow(sorted(_PROCESSED_OF_WORKER), f"{processed}/*"),
+            ],
+        },
+        "launcher": _launcher(deployment),
     }  # fmt: skip
+
+
+def _launcher(deployment: Deployment) -> Document:
+    """Tasks of this deployment's definition in its cluster, and its two roles for them. Where ECS knows no resource, the cluster
+    is the condition; a task definition can be read by everybody or nobody."""
+    own = f"arn:{deployment.partition}:ecs:{deployment.region}:{deployment.account}"
+    in_cluster = {"Condition": {"ArnEquals": {"ecs:cluster": f"{own}:cluster/{deployment.cluster}"}}}
+    roles = [f"arn:{deployment.partition}:iam::{deployment.account}:role/{name}" for name in deployment.task_roles]
+    to_tasks = {"Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            _allow(["ecs:RunTask"], f"{own}:task-definition/{deployment.task_family}:*") | in_cluster,
+            _allow(["ecs:DescribeTasks", "ecs:StopTask"], f"{own}:task/{deployment.cluster}/*"),
+            _allow(["ecs:ListTasks"], "*") | in_cluster,
+            _allow(["ecs:DescribeTaskDefinition"], "*"),
+            _allow(["iam:PassRole"], roles) | to_tasks,
+        ],
+    }
 
 
 def _with_task_protection(deployment: Deployment, policy: Document) -> Document:

@@ -67,7 +67,7 @@ def cloudformation() -> Document:
         "Description": "vproc: buckets, queue, dead letters, notification, policies and alarms",
         "Parameters": _PARAMETERS,
         "Conditions": {"HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopic"}, ""]}]}},
-        "Resources": _substituted(resources),
+        "Resources": substituted(resources),
         "Outputs": _outputs(wanted),
     }
 
@@ -168,10 +168,10 @@ def _outputs(wanted: Deployment) -> Document:
     return {name: {"Description": words, "Value": value} for name, (words, value) in values.items()}
 
 
-def _substituted(value: Any) -> Any:
-    """Every string with a placeholder as ``Fn::Sub``."""
+def substituted(value: Any) -> Any:
+    """The document with every string that has a placeholder as ``Fn::Sub``."""
     if isinstance(value, dict):
-        return {key: _substituted(one) for key, one in value.items()}
+        return {key: substituted(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_substituted(one) for one in value]
+        return [substituted(one) for one in value]
     return {"Fn::Sub": value} if isinstance(value, str) and "${" in value else value
