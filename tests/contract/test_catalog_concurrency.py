@@ -122,6 +122,25 @@ async def test_expiry_from_two_processes(catalog: SqlCatalog, given: Given, anot
     assert len(await given.endings()) == 8
 
 
+async def test_a_duty_is_one_daemon_s(catalog: SqlCatalog, given: Given, another: Another) -> None:
+    """Whoever asks first; nobody else until its time has passed. Each duty by itself."""
+    heard: list[bool] = []
+
+    async def ask(asked: SqlCatalog) -> None:
+        heard.append(await asked.take_duty("reconcile", every_s=60))
+
+    other = await another()
+    for times in (1, 2):
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(ask, other if number % 2 else catalog)
+        assert heard.count(True) == times
+        assert not await other.take_duty("reconcile", every_s=60)
+        await given.age_duties(60)
+    assert await other.take_duty("forget", every_s=60)
+    assert not await catalog.take_duty("forget", every_s=60)
+
+
 async def test_two_processes_see_one_catalog(catalog: SqlCatalog, given: Given, another: Another) -> None:
     """What one process wrote the other reads, and holds to."""
     other = await another()

@@ -70,7 +70,7 @@ def test_a_new_step_is_written_and_runs(tmp_path: Path) -> None:
 async def test_rows_of_the_first_schema_stand_after_all_steps(empty_url: str, tmp_path: Path) -> None:
     """What an older vproc wrote is read, and it may go on writing beside a newer one: new columns are null."""
     first = tmp_path / "first"
-    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("v000[2-9]*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("v000[2-9]*", "v001*", "__pycache__"))
     ids = uuid4(), uuid4()
 
     def written(file_id: UUID) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ async def test_rows_of_the_first_schema_stand_after_all_steps(empty_url: str, tm
 async def test_what_failed_before_the_time_was_kept_failed_when_it_last_changed(empty_url: str, tmp_path: Path) -> None:
     """Of a row of before that is as near as one comes; no other row is given a time."""
     before = tmp_path / "before"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("v000[89]*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("v000[89]*", "v001*", "__pycache__"))
     ids = {status: uuid4() for status in (Status.FAILED, Status.COMPLETED)}
     async with connected(empty_url, migrating=True) as engine, Database(engine).write() as connection:
         assert await connection.run_sync(upgrade, ScriptDirectory(before)) == HEAD[:7]

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from vproc.core.files import File, FileError, ObjectVersion, Outcome, Status
 from vproc.core.leases import AttemptFigures, ClaimRequest, ClaimState, Completion, Lease, NewFile
 from vproc.db.catalog import SqlCatalog
-from vproc.db.tables import files, metadata
+from vproc.db.tables import duties, files, metadata
 from vproc.errors import ErrorCode
 
 FIGURES = AttemptFigures(
@@ -135,6 +135,11 @@ class Given:
         leases = update(files).where(files.c.lease_token.is_not(None)).values(lease_expires_at=0.0)
         async with self.catalog._database.write() as connection:
             await connection.execute(leases)
+
+    async def age_duties(self, by_s: float) -> None:
+        """Let so much time pass for whoever waits to take one."""
+        async with self.catalog._database.write() as connection:
+            await connection.execute(update(duties).values(taken_at=duties.c.taken_at - by_s))
 
     async def forget(self, file_id: UUID) -> None:
         """Somebody lost its rows."""

@@ -358,9 +358,23 @@ async def test_a_lost_event_is_found_within_the_hour_and_not_at_every_round(tmp_
         janitor = janitor_of(world, clock)
         for passed_s, listed in ((RECONCILE_EVERY_S / 2 - 1, 0), (2, 1), (60, 1), (RECONCILE_EVERY_S, 2)):
             clock.advance(passed_s)
+            await world.given.age_duties(passed_s)
             await janitor._reconcile()
             assert world.raw.calls["list"] == listed
         assert json.loads(world.queue.bodies[0]) == {"bucket": "raw", "key": KEY}
+
+
+async def test_of_several_daemons_one_looks(tmp_path: Path) -> None:
+    """Whichever comes first; an hour later another may."""
+    clock = ManualClock()
+    async with open_world(tmp_path) as world:
+        janitors = [janitor_of(world, clock) for _ in range(3)]
+        for listed in (1, 2):
+            clock.advance(RECONCILE_EVERY_S)
+            await world.given.age_duties(RECONCILE_EVERY_S)
+            for janitor in janitors:
+                await janitor._reconcile()
+            assert world.raw.calls["list"] == listed
 
 
 async def test_its_round_does_that_too(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """The catalog, whole, and how it is opened. Its methods stand by subject in `files`, `announcements`, `multipart`, `leases`,
-`sweeps` and `operations`."""
+`sweeps`, `operations` and `duties`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vproc.db.announcements import AnnouncementMethods
 from vproc.db.changes import ChangeHub
+from vproc.db.duties import DutyMethods
 from vproc.db.engine import Database, connected
 from vproc.db.files import FileMethods
 from vproc.db.group_commit import GroupCommit
@@ -33,6 +34,7 @@ class SqlCatalog(
     OutboxMethods,
     UserMethods,
     OperationsMethods,
+    DutyMethods,
 ):
     """`ports.Catalog`, `ports.KeyStore`, `ports.Outbox` and `ports.OperationsReader` over one database. Several of them, in one
     process or many, may share it."""

@@ -274,6 +274,13 @@ disabled_endpoints = Table(
     Column("disabled_at", Double(), nullable=False),
 )
 
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", SafeText(), primary_key=True),
+    Column("taken_at", Double(), nullable=False),
+)
+
 users = Table(
     "users",
     metadata,

@@ -153,6 +153,10 @@ class Catalog(Protocol):
         """That run's prefix holds nothing any more."""
         ...
 
+    async def take_duty(self, name: str, *, every_s: float) -> bool:
+        """Whether that duty is ours this time. Of all processes one alone hears True, and nobody again within ``every_s``."""
+        ...
+
     async def check(self) -> None:
         """Return when the database answers; raise `UnavailableError` otherwise."""
         ...

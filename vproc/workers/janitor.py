@@ -27,6 +27,8 @@ PENDING_GRACE_S = 24 * 3600.0
 DEPTH_EVERY_BUSY_S = 60.0
 DEPTH_EVERY_IDLE_S = 360.0
 RECONCILE_EVERY_S = 3600.0
+DUTY_FOR_S = 2700.0
+"""Less than an hour, so that a daemon that is alone does it each hour: what lists a bucket is done by one of all daemons."""
 BATCH = 100
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -140,16 +142,20 @@ class Janitor:
     async def _forget_old(self) -> None:
         """Rows that nobody asks for any more. Once an hour, since each look reads a table."""
         if self._clock() >= self._forget_at:
+            self._forget_at = self._clock() + RECONCILE_EVERY_S
+            if not await self._catalog.take_duty("forget", every_s=DUTY_FOR_S):
+                return
             await self._catalog.forget_idempotency_keys()
             await self._catalog.forget_events()
             await self._catalog.forget_disabled()
-            self._forget_at = self._clock() + RECONCILE_EVERY_S
 
     async def _reconcile(self) -> None:
-        """What only a look at the whole raw bucket shows."""
+        """What only a look at the whole raw bucket shows. One of all daemons looks."""
         if self._clock() < self._reconcile_at:
             return
         self._reconcile_at = self._clock() + RECONCILE_EVERY_S
+        if not await self._catalog.take_duty("reconcile", every_s=DUTY_FOR_S):
+            return
         # One after the other: a role that may not look at the dead letters still finds forgotten originals.
         await self._tried("mark_dead", self._reconciler.mark_dead())
         await self._tried("end_without_source", self._reconciler.end_without_source())
