@@ -48,7 +48,6 @@ from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.media import MediaTools
 from vproc.workers.sandbox import SandboxReport
-from vproc.workers.tooling import default_slots
 from vproc.workers.webhooks import Webhooks
 from vproc.workplace import open_workplace, require_default
 
@@ -194,7 +193,7 @@ async def _open_worker(
             queue=outside.queue,
             jobs=place.jobs,
             intake=place.intake,
-            slots=settings.concurrency or default_slots(),
+            capacity=place.capacity,
             poll_wait_s=settings.poll_wait_s,
             drain_timeout_s=settings.drain_timeout_s,
             metrics=outside.metrics,

@@ -7,6 +7,7 @@
     ├── InvalidMessageError    the queue held something that is not a message of ours
     ├── TransientError         trying again may help
     │   └── UnavailableError   the machine or a dependency is at fault: no attempt is counted, intake pauses
+    ├── NoRoomError            this machine is busy: the job goes back to the queue as it came
     ├── LeaseLostError         the job is no longer ours: touch nothing
     ├── CancelledByOwnerError  its owner cancelled the job
     └── RequestError           what the API answers: NotFoundError, ConflictError, …
@@ -93,6 +94,13 @@ class UnavailableError(TransientError):
 
 class EncoderError(TransientError):
     """ffmpeg crashed or was killed for memory. Terminal at the second time: see `core.policy`."""
+
+
+class NoRoomError(JobError):
+    """Other jobs fill this machine, or it stops. The message goes back at once, for whoever is free; no attempt is counted."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorCode.DRAINED, detail)
 
 
 class LeaseLostError(JobError):

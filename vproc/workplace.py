@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import structlog
 
+from vproc.core.machine import Machine
 from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
 from vproc.errors import ConfigError
@@ -23,10 +24,12 @@ from vproc.settings import SandboxMode, Settings
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
+from vproc.workers.capacity import Capacity
 from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.jobs import Jobs
+from vproc.workers.machine import read_machine
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.rules import JobRules
@@ -42,6 +45,7 @@ class Workplace:
     """What does jobs, and what clears up behind them."""
 
     jobs: Jobs
+    capacity: Capacity
     intake: Intake
     janitor: Janitor
     tools: MediaTools
@@ -60,7 +64,9 @@ async def open_workplace(
 ) -> AsyncIterator[Workplace]:
     """Open it. ``queue`` is what jobs come from, and where they are settled. Raises `ConfigError` or `DependencyError`."""
     async with open_scratch(settings.scratch_dir) as scratch:
-        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+        machine = await read_machine()
+        capacity = Capacity(machine, together=settings.concurrency, metrics=outside.metrics)
+        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, machine, scratch.root)
         outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
@@ -73,6 +79,7 @@ async def open_workplace(
             max_upload_bytes=settings.max_upload_bytes,
             metrics=outside.metrics,
             profiles=profiles,
+            capacity=capacity,
         )
         jobs = Jobs(
             queue=queue,
@@ -94,11 +101,11 @@ async def open_workplace(
             vitals=vitals,
             tracer=tracer,
         )
-        yield Workplace(jobs, intake, janitor, tools, sandbox)
+        yield Workplace(jobs, capacity, intake, janitor, tools, sandbox)
 
 
 async def _open_tools(
-    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
+    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], machine: Machine, scratch_dir: Path
 ) -> tuple[MediaTools, SandboxReport]:
     """The sandbox that this machine gives, and within it the ffmpeg to work with."""
     if settings.sandbox is not SandboxMode.OFF:
@@ -107,4 +114,4 @@ async def _open_tools(
     log.info("sandbox_probed", sandbox=sandbox.describe())
     for layer in Layer:
         metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox
+    return await open_tools(settings, profiles, sandbox.confinement, machine, scratch_dir=scratch_dir), sandbox

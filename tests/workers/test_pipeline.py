@@ -19,6 +19,7 @@ from tests.support import samples
 from tests.support.children import names_in, unconfined
 from tests.support.memory import MemoryStore
 from tests.support.slow_store import SlowStore
+from tests.support.world import capacity_of
 from vproc.core.container import Container
 from vproc.core.files import File, ObjectVersion, Stage, Status
 from vproc.core.keys import manifest_key
@@ -32,6 +33,7 @@ from vproc.profiles import builtin_profiles
 from vproc.telemetry import Metrics
 from vproc.usage import current_usage, metered
 from vproc.workers import source as source_module
+from vproc.workers.capacity import Capacity
 from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
 from vproc.workers.media import Encoded, MediaTools, Verified
@@ -169,6 +171,7 @@ class Bench:
     confirm: Step = nothing
     profile: str = "h264"
     max_upload_bytes: int = 1_000_000
+    capacity: Capacity = field(default_factory=lambda: capacity_of(together=4))
 
     def __post_init__(self) -> None:
         self.disk = Disk(self.root)
@@ -181,6 +184,7 @@ class Bench:
             max_upload_bytes=self.max_upload_bytes,
             metrics=self.metrics,
             profiles=builtin_profiles(),
+            capacity=self.capacity,
         )
         self.version = self.raw.upload(KEY, SOURCE)
 

@@ -1,8 +1,8 @@
 """Which jobs run at the same time, and who is next. Pure: costs in, an order out.
 
-Cores and memory are never given away twice, but for one job that is larger than the machine: it runs alone. Jobs begin in the order
-in which they came. One that is much smaller may pass those that wait before it, and beside large ones that hold all cores one such
-runs as well. What passes a job is together no more work than the job itself, so that nobody waits for ever.
+Cores and memory are never given away twice, but for one job that is larger than the machine: it runs alone. Jobs begin in the
+order in which they came. One that is much smaller may pass those that wait before it, and beside large ones that hold all cores
+one such runs as well. What passes a job is together no more work than the job itself, so that nobody waits for ever.
 """
 
 from __future__ import annotations

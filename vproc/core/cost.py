@@ -1,5 +1,5 @@
-"""What a job takes of a machine while it encodes: cores, memory, and how much work it is. Estimates, to choose what runs beside what;
-no limit hangs on them. Pure.
+"""What a job takes of a machine while it encodes: cores, memory, and how much work it is. Estimates, to choose what runs beside
+what; no limit hangs on them. Pure.
 
 Work is told in seconds of one core of the machine on which presets were compared (docs/decisions/0013-presets.md): right to a
 factor of two, which is enough to tell small from large.
@@ -47,8 +47,8 @@ _WEIGHTS = {"libx264": _X264, "libx265": _X265, "libsvtav1": _SVT_AV1, "libvpx-v
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """``cores`` are those that it can keep busy, ``memory_bytes`` what it holds at its peak, ``work_s`` seconds of one core. All are
-    more than 0."""
+    """``cores`` are those that it can keep busy, ``memory_bytes`` what it holds at its peak, ``work_s`` seconds of one core. All
+    are more than 0."""
 
     cores: float
     memory_bytes: int

@@ -1,4 +1,4 @@
-"""What a machine gives: cores and memory, within the limits of the control groups that a process is in. Pure: texts in, numbers out.
+"""What a machine gives: cores and memory, within the limits of the control groups that a process is in. Pure: of texts.
 
 Where the texts are is documented by the kernel (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst,
 scheduler/sched-bwc.rst, proc(5)).
@@ -21,8 +21,8 @@ _CPU, _MEMORY, _UNIFIED = "cpu", "memory", ""
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``cores`` are whole ones, one at least. ``threads`` is how many processors the process may run on, which is what ffmpeg goes
-    by where it chooses: a quota of processor time leaves it as it was."""
+    """``cores`` are whole ones, one at least. ``threads`` is how many processors the process may run on, which is what ffmpeg
+    goes by where it chooses: a quota of processor time leaves it as it was."""
 
     cores: int
     memory_bytes: int
@@ -87,6 +87,20 @@ def machine_of(*, threads: int, total_bytes: int, quotas: Iterable[float | None]
     return Machine(cores=max(1, ceil(cores)), memory_bytes=memory, threads=threads)
 
 
+def default_slots(machine: Machine) -> int:
+    """Jobs at a time where nothing is said: one for two cores. One ffmpeg uses both, and more at once only adds memory."""
+    return max(1, machine.cores // 2)
+
+
+def threads_of_a_job(concurrency: int | None, machine: Machine) -> int | None:
+    """How many threads the decoder and each encoder of a job have. Where more jobs run at a time than `default_slots`, each keeps
+    to its share of the cores: encoders that all take the whole machine wait for each other. None: they choose, by the processors
+    that they see."""
+    if concurrency is not None and concurrency > default_slots(machine):
+        return max(1, machine.cores // concurrency)
+    return machine.cores if machine.is_capped else None
+
+
 def _directories(controller: str, groups: str, mounts: str) -> Iterator[PurePosixPath]:
     """The group's own directory and those around it, nearest first; nothing where the controller is not mounted."""
     path, mounted = _path(controller, groups), _mounted(controller, mounts)
@@ -113,12 +127,17 @@ def _mounted(controller: str, mounts: str) -> tuple[PurePosixPath, PurePosixPath
     """Which part of the hierarchy is mounted, and where."""
     for line in mounts.splitlines():
         mount, _, kind = line.partition(" - ")
-        fields, (kind, *source) = mount.split(), [*kind.split(), "", ""]
-        options = source[1].split(",")
-        right = kind == "cgroup2" if controller == _UNIFIED else kind == "cgroup" and controller in options
+        fields, (name, options) = mount.split(), _kind(kind)
+        right = name == "cgroup2" if controller == _UNIFIED else name == "cgroup" and controller in options
         if right and len(fields) > _MOUNT_POINT:
             return _unescaped(fields[_ROOT]), _unescaped(fields[_MOUNT_POINT])
     return None
+
+
+def _kind(text: str) -> tuple[str, list[str]]:
+    """The file system's type and its own options, behind the source between them."""
+    fields = text.split()
+    return (fields[0], fields[-1].split(",")) if fields else ("", [])
 
 
 def _unescaped(path: str) -> PurePosixPath:

@@ -13,6 +13,7 @@ from vproc.errors import (
     ErrorCode,
     JobError,
     LeaseLostError,
+    NoRoomError,
     RejectedError,
     UnavailableError,
 )
@@ -62,6 +63,8 @@ def decide(
     passing = FileError(code, detail, retryable=True)
     if isinstance(error, LeaseLostError):
         return Decision(Settle.LEAVE, Outcome.LOST, passing, count_attempt=False)
+    if isinstance(error, NoRoomError):
+        return Decision(Settle.RETURN, Outcome.DRAINED, passing, count_attempt=False)
     if isinstance(error, CancelledByOwnerError):
         return Decision(Settle.DELETE, Outcome.CANCELLED, permanent)
     if isinstance(error, RejectedError):

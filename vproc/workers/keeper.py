@@ -7,7 +7,8 @@ gives the lease what is left of that answer. When the lease is lost, or cannot b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 import anyio
@@ -38,6 +39,7 @@ class Progress:
         self._job = JobProgress()
         self._sent_bytes = 0
         self._total_bytes = 0
+        self._waits = False
 
     @property
     def stage(self) -> Stage:
@@ -57,7 +59,9 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds that are left, whole ones; None where that cannot be told."""
+        """Seconds that are left, whole ones; None where that cannot be told, as while the job waits for its turn."""
+        if self._waits:
+            return None
         eta_s = self._job.eta_s(at_s=self._clock())
         return None if eta_s is None else float(round(eta_s))
 
@@ -69,6 +73,16 @@ class Progress:
     def enter(self, stage: Stage) -> None:
         """The stage begins."""
         self._job.enter(stage, at_s=self._clock())
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What it is, is known, and its encode waits for its turn in the block."""
+        self.enter(Stage.PROBE)
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
 
     def reach(self, stage: Stage, share: float) -> None:
         """So much of the stage is done, 0.0 to 1.0."""
