@@ -393,7 +393,7 @@ async def test_its_owner_cancels_a_job_that_waits(tmp_path: Path) -> None:
         await stand.runs("film")
         stand.world.raw.upload(upload_key("default", FILE_ID, "film-2"), b"x")
         await stand.until_waiting(1)
-        await stand.world.catalog.cancel(FILE_ID)
+        await stand.world.catalog.request_cancel(FILE_ID)
         await stand.until_waiting(0)
         while (await stand.world.file()).status is not Status.CANCELLED:  # noqa: ASYNC110 - as above
             await anyio.sleep(0.01)
