@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support.changes import Changes
+from tests.support.changes import Changes, eventually
 from tests.support.world import FILE_ID, World, capacity_of, open_world
 from vproc.core.cost import Cost
 from vproc.core.files import Stage, Status
@@ -276,10 +276,25 @@ class Stand:
         page = await self.world.catalog.list(owner=None, status=None, limit=50, cursor=None)
         return {file.file_name: file.status for file in page.files}
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once it holds, of what tells nobody."""
+
+        async def holds() -> bool:
+            return condition()
+
+        await eventually(holds)
+
     async def until_waiting(self, number: int) -> None:
         """Return once so many wait for room."""
-        while self.world.count("vproc_jobs_waiting") != number:  # noqa: ASYNC110 - a gauge tells nobody
-            await anyio.sleep(0.01)
+        await self.until(lambda: self.world.count("vproc_jobs_waiting") == number)
+
+    async def becomes(self, name: str, status: Status) -> None:
+        """Return once that file stands so."""
+
+        async def stands() -> bool:
+            return (await self.status())[name] is status
+
+        await eventually(stands)
 
 
 @asynccontextmanager
@@ -303,8 +318,7 @@ async def test_a_small_job_ends_while_large_ones_run_and_wait(tmp_path: Path) ->
         stand.put("clip")
         await stand.runs("film-1", "clip")
         stand.holder.let_go("clip")
-        while (await stand.status())["clip"] is not Status.COMPLETED:  # noqa: ASYNC110 - the catalog tells nobody here
-            await anyio.sleep(0.01)
+        await stand.becomes("clip", Status.COMPLETED)
         assert await stand.status() == {
             "film-1": Status.PROCESSING, "film-2": Status.PROCESSING, "clip": Status.COMPLETED,
         }  # fmt: skip
@@ -350,8 +364,7 @@ async def test_what_waits_when_the_daemon_drains_is_handed_back_at_once_and_what
                 stand.put("film-2")
                 await stand.until_waiting(1)
                 consumer.drain()
-                while world.queue.visible != 1:  # noqa: ASYNC110 - nor does a queue
-                    await anyio.sleep(0.01)
+                await stand.until(lambda: world.queue.visible == 1)
                 page = await world.catalog.list(owner=None, status=Status.UPLOADED, limit=10, cursor=None)
                 (back,) = page.files
                 assert (back.file_name, back.attempts, back.error) == ("film-2", 0, None)
@@ -375,8 +388,7 @@ async def test_a_job_that_found_no_room_goes_back_uncounted_for_whoever_is_idle(
         busy.world.queue.longest_wait_s = 5
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(idle.run)
-            while (await busy.status())["film-2"] is not Status.COMPLETED:  # noqa: ASYNC110 - as above
-                await anyio.sleep(0.01)
+            await busy.becomes("film-2", Status.COMPLETED)
             idle.drain(at_once=True)
         (other,) = [
             file
@@ -395,8 +407,7 @@ async def test_its_owner_cancels_a_job_that_waits(tmp_path: Path) -> None:
         await stand.until_waiting(1)
         await stand.world.catalog.request_cancel(FILE_ID)
         await stand.until_waiting(0)
-        while (await stand.world.file()).status is not Status.CANCELLED:  # noqa: ASYNC110 - as above
-            await anyio.sleep(0.01)
+        await stand.becomes((await stand.world.file()).file_name, Status.CANCELLED)
         stand.put("film-3")
         await stand.until_waiting(1)
         stand.holder.let_go("film")
@@ -411,8 +422,7 @@ async def test_a_waiting_job_keeps_its_message_and_its_lease(tmp_path: Path) -> 
         stand.put("film-2")
         await stand.until_waiting(1)
         beats = stand.world.count("vproc_heartbeats_total", outcome="ok")
-        while stand.world.count("vproc_heartbeats_total", outcome="ok") < beats + 4:  # noqa: ASYNC110 - two of each
-            await anyio.sleep(0.01)
+        await stand.until(lambda: stand.world.count("vproc_heartbeats_total", outcome="ok") >= beats + 4)
         assert stand.world.queue.visible == 0
         stand.holder.let_go("film-1")
         await stand.runs("film-1", "film-2")
