@@ -268,7 +268,7 @@ class Stand:
     def put(self, name: str) -> None:
         self.world.raw.upload(f"dropped/{name}", name.encode())
 
-    async def runs(self, *names: str) -> None:
+    async def check_runs(self, *names: str) -> None:
         """Return once exactly those have begun, in that order."""
         await self.holder.changes.until(lambda: self.holder.held == list(names), within_s=10)
 
@@ -312,36 +312,36 @@ async def open_stand(tmp_path: Path, *, together: int | None = None, cores: int 
 async def test_a_small_job_ends_while_large_ones_run_and_wait(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         stand.put("film-1")
-        await stand.runs("film-1")
+        await stand.check_runs("film-1")
         stand.put("film-2")
         await stand.until_waiting(1)
         stand.put("clip")
-        await stand.runs("film-1", "clip")
+        await stand.check_runs("film-1", "clip")
         stand.holder.let_go("clip")
         await stand.becomes("clip", Status.COMPLETED)
         assert await stand.status() == {
             "film-1": Status.PROCESSING, "film-2": Status.PROCESSING, "clip": Status.COMPLETED,
         }  # fmt: skip
         stand.holder.let_go("film-1")
-        await stand.runs("film-1", "clip", "film-2")
+        await stand.check_runs("film-1", "clip", "film-2")
 
 
 async def test_one_small_job_runs_beside_a_large_one_and_the_next_after_it(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         stand.put("film")
-        await stand.runs("film")
+        await stand.check_runs("film")
         stand.put("clip-1")
-        await stand.runs("film", "clip-1")
+        await stand.check_runs("film", "clip-1")
         stand.put("clip-2")
         await stand.until_waiting(1)
         stand.holder.let_go("clip-1")
-        await stand.runs("film", "clip-1", "clip-2")
+        await stand.check_runs("film", "clip-1", "clip-2")
 
 
 async def test_no_more_is_taken_than_has_a_place(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         stand.put("film-1")
-        await stand.runs("film-1")
+        await stand.check_runs("film-1")
         for number in range(2, 7):
             stand.put(f"film-{number}")
         await stand.until_waiting(SPARE_PLACES)
@@ -360,7 +360,7 @@ async def test_what_waits_when_the_daemon_drains_is_handed_back_at_once_and_what
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(consumer.run)
                 stand.put("film-1")
-                await stand.runs("film-1")
+                await stand.check_runs("film-1")
                 stand.put("film-2")
                 await stand.until_waiting(1)
                 consumer.drain()
@@ -380,7 +380,7 @@ async def test_a_job_that_found_no_room_goes_back_uncounted_for_whoever_is_idle(
     monkeypatch.setattr(capacity_module, "FIRST_PATIENCE_S", 0.2)
     async with open_stand(tmp_path) as busy:
         busy.put("film-1")
-        await busy.runs("film-1")
+        await busy.check_runs("film-1")
         busy.put("film-2")
         await busy.until_waiting(1)
         idle = busy.world.consumer(slots=1)
@@ -402,7 +402,7 @@ async def test_a_job_that_found_no_room_goes_back_uncounted_for_whoever_is_idle(
 async def test_its_owner_cancels_a_job_that_waits(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         stand.put("film")
-        await stand.runs("film")
+        await stand.check_runs("film")
         stand.world.raw.upload(upload_key("default", FILE_ID, "film-2"), b"x")
         await stand.until_waiting(1)
         await stand.world.catalog.request_cancel(FILE_ID)
@@ -411,38 +411,38 @@ async def test_its_owner_cancels_a_job_that_waits(tmp_path: Path) -> None:
         stand.put("film-3")
         await stand.until_waiting(1)
         stand.holder.let_go("film")
-        await stand.runs("film", "film-3")
+        await stand.check_runs("film", "film-3")
 
 
 async def test_a_waiting_job_keeps_its_message_and_its_lease(tmp_path: Path) -> None:
     """The visibility is four seconds: nobody else may see it, and it is the same attempt that runs in the end."""
     async with open_stand(tmp_path) as stand:
         stand.put("film-1")
-        await stand.runs("film-1")
+        await stand.check_runs("film-1")
         stand.put("film-2")
         await stand.until_waiting(1)
         beats = stand.world.count("vproc_heartbeats_total", outcome="ok")
         await stand.until(lambda: stand.world.count("vproc_heartbeats_total", outcome="ok") >= beats + 4)
         assert stand.world.queue.visible == 0
         stand.holder.let_go("film-1")
-        await stand.runs("film-1", "film-2")
+        await stand.check_runs("film-1", "film-2")
         assert stand.world.count("vproc_heartbeats_total", outcome="lost") == 0
 
 
 async def test_with_a_number_given_all_run_and_memory_alone_holds_one_back(tmp_path: Path) -> None:
     async with open_stand(tmp_path, together=3) as stand:
         stand.put("film-1")
-        await stand.runs("film-1")
+        await stand.check_runs("film-1")
         stand.put("film-2")
-        await stand.runs("film-1", "film-2")
+        await stand.check_runs("film-1", "film-2")
         stand.put("giant")
         await stand.until_waiting(1)
         stand.holder.let_go("film-1", "film-2")
-        await stand.runs("film-1", "film-2", "giant")
+        await stand.check_runs("film-1", "film-2", "giant")
 
 
 async def test_the_jobs_deadline_is_the_one_that_stands_still(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         stand.put("film")
-        await stand.runs("film")
+        await stand.check_runs("film")
         assert stand.deadlines["film"] == pytest.approx(30, abs=2)  # the world's time for a job
