@@ -52,9 +52,7 @@ class Metrics:
             "vproc_stage_duration_seconds", "Wall time of a job's stages.", ["stage"], buckets=_STAGE_BUCKETS, registry=registry
         )
         self.jobs_in_progress = Gauge("vproc_jobs_in_progress", "Jobs that this process works on.", registry=registry)
-        self.job_slots = Gauge(
-            "vproc_job_slots", "Jobs of the usual size that this process works on at a time.", registry=registry
-        )
+        self.job_slots = Gauge("vproc_job_slots", "Usual jobs that this process works on at a time.", registry=registry)
         self.queue_messages = Gauge(
             "vproc_queue_messages", "Approximate number of messages.", ["queue", "state"], registry=registry
         )
