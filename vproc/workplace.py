@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import structlog
 
-from vproc.core.machine import Machine
 from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
 from vproc.errors import ConfigError
@@ -64,9 +63,8 @@ async def open_workplace(
 ) -> AsyncIterator[Workplace]:
     """Open it. ``queue`` is what jobs come from, and where they are settled. Raises `ConfigError` or `DependencyError`."""
     async with open_scratch(settings.scratch_dir) as scratch:
-        machine = await read_machine()
-        capacity = Capacity(machine, together=settings.concurrency, metrics=outside.metrics)
-        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, machine, scratch.root)
+        capacity = Capacity(await read_machine(), together=settings.concurrency, metrics=outside.metrics)
+        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
         outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
@@ -105,7 +103,7 @@ async def open_workplace(
 
 
 async def _open_tools(
-    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], machine: Machine, scratch_dir: Path
+    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
 ) -> tuple[MediaTools, SandboxReport]:
     """The sandbox that this machine gives, and within it the ffmpeg to work with."""
     if settings.sandbox is not SandboxMode.OFF:
@@ -114,4 +112,4 @@ async def _open_tools(
     log.info("sandbox_probed", sandbox=sandbox.describe())
     for layer in Layer:
         metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    return await open_tools(settings, profiles, sandbox.confinement, machine, scratch_dir=scratch_dir), sandbox
+    return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox

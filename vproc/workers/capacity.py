@@ -56,6 +56,7 @@ class Capacity:
         self._closed = False
         self.taken = 0
         metrics.job_slots.set(self.slots)
+        log.info("machine_measured", cores=machine.cores, memory_bytes=machine.memory_bytes, slots=self.slots)
 
     @property
     def room(self) -> int:

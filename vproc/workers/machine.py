@@ -8,19 +8,14 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import anyio.to_thread
-import structlog
 
 from vproc.core.machine import Machine, cpu_quota, group_files, machine_of, memory_limit, memory_total
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 async def read_machine(root: Path = Path("/")) -> Machine:
     """Cores and memory that this process may use, as they are now. ``root`` is where ``proc`` is. What cannot be read bounds
     nothing."""
-    machine = await anyio.to_thread.run_sync(_read, root)
-    log.info("machine_read", cores=machine.cores, processors=machine.threads, memory_bytes=machine.memory_bytes)
-    return machine
+    return await anyio.to_thread.run_sync(_read, root)
 
 
 def _read(root: Path) -> Machine:

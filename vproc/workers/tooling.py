@@ -9,13 +9,14 @@ from pathlib import Path
 import anyio.to_thread
 import structlog
 
-from vproc.core.machine import Machine, threads_of_a_job
+from vproc.core.machine import threads_of_a_job
 from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
 from vproc.errors import ConfigError
 from vproc.settings import Settings
 from vproc.workers.confinement import Confinement
 from vproc.workers.ffmpeg import ToolPair, announce, find_pairs, with_trials
+from vproc.workers.machine import read_machine
 from vproc.workers.media import MediaTools
 from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import graphics_devices
@@ -24,7 +25,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 async def open_tools(
-    settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, machine: Machine, *, scratch_dir: Path
+    settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, *, scratch_dir: Path
 ) -> MediaTools:
     """The ffmpegs that this machine has, within ``confinement``; hardware encoders are tried where a profile asks for one.
 
@@ -46,7 +47,7 @@ async def open_tools(
         max_pixels=settings.max_pixels,
         job_timeout_s=settings.job_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
-        threads=threads_of_a_job(settings.concurrency, machine),
+        threads=threads_of_a_job(settings.concurrency, await read_machine()),
     )
 
 
