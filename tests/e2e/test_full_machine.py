@@ -31,8 +31,7 @@ def test_a_clip_that_is_put_later_completes_while_the_film_is_encoded(tmp_path: 
         assert daemon.caller.completed(quick)["attempts"] == 1
         told = daemon.caller.status(slow)
         assert (told["processing_status"], told["stage"], told["attempts"]) == ("processing", "encode", 1)
-        gauges = fetch(f"{daemon.api}/metrics").body.decode()
-        assert "vproc_jobs_in_progress 1.0" in gauges
-        assert "vproc_jobs_waiting 0.0" in gauges
+        until(lambda: b"vproc_jobs_in_progress 1.0" in fetch(f"{daemon.api}/metrics").body, within_s=20, what="the clip's end")
+        assert b"vproc_jobs_waiting 0.0" in fetch(f"{daemon.api}/metrics").body
         assert daemon.caller.ask(f"/upload/{slow}/cancel", "POST").status in (200, 202)
         until(lambda: daemon.caller.status(slow)["processing_status"] == "cancelled", within_s=20, what="the film cancelled")
