@@ -37,7 +37,6 @@ from vproc.workers import tooling
 from vproc.workers.consumer import Consumer
 from vproc.workers.ffmpeg import ToolPair
 from vproc.workers.scratch import open_scratch
-from vproc.workers.tooling import default_slots, threads_of_a_job
 
 
 @pytest.fixture(autouse=True)
@@ -361,20 +360,3 @@ async def test_it_removes_a_dead_ones_scratch_and_keeps_its_own_from_others(aws:
         assert own != dead.name
         async with open_scratch(Path("scratch")):
             assert own in names_in(Path("scratch"))
-
-
-def test_a_job_at_a_time_for_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, slots in ((1, 1), (2, 1), (3, 1), (4, 2), (64, 32)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        assert default_slots() == slots
-
-
-@pytest.mark.parametrize(
-    ("cores", "concurrency", "threads"),
-    [(2, None, None), (2, 1, None), (2, 2, 1), (2, 8, 1), (8, 4, None), (8, 5, 1), (16, 9, 1), (16, 8, None)],
-)
-def test_more_jobs_than_usual_share_the_cores(
-    cores: int, concurrency: int | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    assert threads_of_a_job(concurrency) == threads

@@ -50,14 +50,11 @@ from vproc.workers.janitor import Janitor
 from vproc.workers.job_runner import runners_wanted
 from vproc.workers.media import MediaTools
 from vproc.workers.sandbox import SandboxReport
-from vproc.workers.tooling import default_slots
 from vproc.workers.webhooks import Webhooks
 from vproc.workplace import open_workplace, require_default
 
 CHECK_WITHIN_S = 10.0
 END_WITHIN_S = 60.0
-WATCHED_SLOTS = 32
-"""Jobs at a time where all of them are done elsewhere: watching one costs a request each few seconds."""
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread keeps the interpreter while another wants it. The catalog's driver gives it up and takes it back several
 times in a statement, and at Python's 5 ms each time waits for the event loop's whole turn: docs/why/performance.md."""
@@ -206,7 +203,7 @@ async def _open_worker(
             queue=outside.queue,
             jobs=place.jobs,
             intake=place.intake,
-            slots=settings.concurrency or (WATCHED_SLOTS if kinds == {RunnerKind.ECS} else default_slots()),
+            capacity=place.capacity,
             poll_wait_s=settings.poll_wait_s,
             drain_timeout_s=_drain_timeout_s(settings, kinds),
             metrics=outside.metrics,

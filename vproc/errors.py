@@ -8,6 +8,7 @@
     ├── TransientError         trying again may help
     │   ├── UnavailableError   the machine or a dependency is at fault: no attempt is counted, intake pauses
     │   └── InterruptedRunError  what ran the job was taken away: no attempt is counted
+    ├── NoRoomError            this machine is busy: the job goes back to the queue as it came
     ├── LeaseLostError         the job is no longer ours: touch nothing
     ├── CancelledByOwnerError  its owner cancelled the job
     └── RequestError           what the API answers: NotFoundError, ConflictError, …
@@ -101,6 +102,13 @@ class InterruptedRunError(TransientError):
 
 class EncoderError(TransientError):
     """ffmpeg crashed or was killed for memory. Terminal at the second time: see `core.policy`."""
+
+
+class NoRoomError(JobError):
+    """Other jobs fill this machine, or it stops. The message goes back at once, for whoever is free; no attempt is counted."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorCode.DRAINED, detail)
 
 
 class LeaseLostError(JobError):

@@ -52,7 +52,7 @@ class Metrics:
             "vproc_stage_duration_seconds", "Wall time of a job's stages.", ["stage"], buckets=_STAGE_BUCKETS, registry=registry
         )
         self.jobs_in_progress = Gauge("vproc_jobs_in_progress", "Jobs that this process works on.", registry=registry)
-        self.job_slots = Gauge("vproc_job_slots", "Jobs that this process may work on at a time.", registry=registry)
+        self.job_slots = Gauge("vproc_job_slots", "Usual jobs that this process works on at a time.", registry=registry)
         self.queue_messages = Gauge(
             "vproc_queue_messages", "Approximate number of messages.", ["queue", "state"], registry=registry
         )
@@ -99,6 +99,7 @@ class Metrics:
         self._begin_at_zero()
 
     def _add_others(self, registry: CollectorRegistry) -> None:
+        self.jobs_waiting = Gauge("vproc_jobs_waiting", "Jobs taken that wait for room on this machine.", registry=registry)
         self.loop_lag = Histogram(
             "vproc_event_loop_lag_seconds", "How late the event loop takes up what is due.", buckets=_LAG_BUCKETS,
             registry=registry,

@@ -24,12 +24,14 @@ from vproc.settings import SandboxMode, Settings, variable_of
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
+from vproc.workers.capacity import Capacity
 from vproc.workers.committed import Commits
 from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.job_runner import Dispatcher, JobRunner
 from vproc.workers.jobs import Jobs
+from vproc.workers.machine import read_machine
 from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.publisher import Publisher
@@ -39,6 +41,8 @@ from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sand
 from vproc.workers.scratch import Scratch, open_scratch
 from vproc.workers.tooling import open_tools
 
+WATCHED_SLOTS = 32
+"""Jobs at a time where all of them are done elsewhere: watching one costs a request each few seconds."""
 _TOLD_TO_TASKS = (
     "raw_bucket", "processed_bucket", "queue_url", "max_upload_bytes", "max_duration_s", "max_pixels", "job_timeout_s",
     "stall_timeout_s",
@@ -52,6 +56,7 @@ class Workplace:
     """What does jobs, and what clears up behind them. ``tools`` and ``sandbox`` are None where no job is done on this machine."""
 
     jobs: Jobs
+    capacity: Capacity
     intake: Intake
     janitor: Janitor
     tools: MediaTools | None
@@ -79,13 +84,13 @@ async def open_workplace(
     to: of one alone, all of them. Raises `ConfigError` or `DependencyError`."""
     settings.check_runners(kinds)
     async with open_scratch(settings.scratch_dir) as scratch:
+        capacity = Capacity(await read_machine(), together=_together(settings, kinds), metrics=outside.metrics)
         runners: dict[RunnerKind, JobRunner] = {}
         tools, sandbox = None, None
         if RunnerKind.LOCAL in kinds:
             tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
-            runners[RunnerKind.LOCAL] = _pipeline(
-                settings, outside.raw, outside.processed, outside.metrics, profiles=profiles, tools=tools, scratch=scratch
-            )
+            place = _Place(settings, outside.raw, outside.processed, outside.metrics, profiles, scratch, capacity)
+            runners[RunnerKind.LOCAL] = place.pipeline(tools)
         if RunnerKind.ECS in kinds:
             runners[RunnerKind.ECS] = _task_runner(settings, outside, profiles)
         outside.metrics.scratch_size.set(await scratch.size_bytes())
@@ -112,7 +117,7 @@ async def open_workplace(
             vitals=vitals,
             tracer=tracer,
         )
-        yield Workplace(jobs, intake, janitor, tools, sandbox)
+        yield Workplace(jobs, capacity, intake, janitor, tools, sandbox)
 
 
 @asynccontextmanager
@@ -122,29 +127,40 @@ async def open_local_runner(
     """What does jobs on this machine, and nothing beside it. Raises `ConfigError` or `DependencyError`."""
     async with open_scratch(settings.scratch_dir) as scratch:
         tools, _ = await _open_tools(settings, metrics, profiles, scratch.root)
-        yield _pipeline(settings, raw, processed, metrics, profiles=profiles, tools=tools, scratch=scratch)
+        capacity = Capacity(await read_machine(), together=1, metrics=metrics)
+        yield _Place(settings, raw, processed, metrics, profiles, scratch, capacity).pipeline(tools)
 
 
-def _pipeline(
-    settings: Settings,
-    raw: ObjectStore,
-    processed: ObjectStore,
-    metrics: Metrics,
-    *,
-    profiles: Mapping[str, Profile],
-    tools: MediaTools,
-    scratch: Scratch,
-) -> Pipeline:
-    return Pipeline(
-        raw=raw,
-        processed=processed,
-        tools=tools,
-        scratch=scratch,
-        limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
-        max_upload_bytes=settings.max_upload_bytes,
-        metrics=metrics,
-        profiles=profiles,
-    )
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What every pipeline of this process has in common."""
+
+    settings: Settings
+    raw: ObjectStore
+    processed: ObjectStore
+    metrics: Metrics
+    profiles: Mapping[str, Profile]
+    scratch: Scratch
+    capacity: Capacity
+
+    def pipeline(self, tools: MediaTools) -> Pipeline:
+        """The one that works by these tools."""
+        return Pipeline(
+            raw=self.raw,
+            processed=self.processed,
+            tools=tools,
+            scratch=self.scratch,
+            limits=MediaLimits(self.settings.max_duration_s, self.settings.max_pixels),
+            max_upload_bytes=self.settings.max_upload_bytes,
+            metrics=self.metrics,
+            profiles=self.profiles,
+            capacity=self.capacity,
+        )
+
+
+def _together(settings: Settings, kinds: Collection[RunnerKind]) -> int | None:
+    """How many jobs are held whatever they cost; None where their cost decides."""
+    return settings.concurrency or (WATCHED_SLOTS if set(kinds) == {RunnerKind.ECS} else None)
 
 
 def _task_runner(settings: Settings, outside: Outside, profiles: Mapping[str, Profile]) -> TaskRunner:

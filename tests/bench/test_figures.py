@@ -56,7 +56,7 @@ def test_a_spread_tells_median_least_and_greatest() -> None:
         {"latencies_ms": (1.0,) * 90 + (51.0,) * 10},
         {"completed": 19},
         {"unanswered": 1},
-        {"most_in_progress": 2},
+        {"most_in_progress": 4},
         {"nices": (0, 10)},
         {"nices": ()},
     ],

@@ -13,6 +13,7 @@ from vproc.errors import (
     EncoderError,
     ErrorCode,
     LeaseLostError,
+    NoRoomError,
     RejectedError,
     TransientError,
     UnavailableError,
@@ -42,6 +43,13 @@ def test_the_machines_fault_counts_no_attempt_and_pauses_the_intake() -> None:
         decision = verdict(UnavailableError("no disk", code=ErrorCode.OUT_OF_DISK), attempt=attempt)
         assert (decision.settle, decision.count_attempt, decision.pause_intake) == (Settle.RETURN, False, True)
         assert decision.error.code is ErrorCode.OUT_OF_DISK
+
+
+def test_a_full_machine_gives_the_job_back_as_it_came() -> None:
+    for attempt in (1, 3, 99):
+        decision = verdict(NoRoomError("full"), attempt=attempt)
+        assert (decision.settle, decision.outcome, decision.delay_s) == (Settle.RETURN, Outcome.DRAINED, 0)
+        assert (decision.count_attempt, decision.pause_intake) == (False, False)
 
 
 def test_ffmpeg_may_crash_once() -> None:

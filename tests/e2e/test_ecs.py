@@ -170,7 +170,7 @@ def test_a_task_that_is_killed_is_tried_again_and_one_taken_away_counts_nothing(
         "exit_code": 137,
         "reason": "Essential container in task exited",
     }
-    assert (interrupted["outcome"], interrupted["counted"], interrupted["error_code"]) == ("drained", 0, "drained")
+    assert (interrupted["outcome"], interrupted["counted"], interrupted["error_code"]) == ("drained", 0, None)
     assert interrupted["task"]["stop_code"] == "SpotInterruption"
     assert done["outcome"] == "completed"
 

@@ -42,6 +42,8 @@ async def test_the_largest_pictures_take_half_of_what_they_are_given(film: tuple
     assert {output.height for output in manifest.outputs} >= {1080, 720, 360}
     ladder = rungs(width, height, profile, codec=VideoCodec.H264)
     given = pictures_of(width, height, 8, ladder, encoder="libx264", deep=False)
-    data_bytes = given.memory(threads=None, cores=len(os.sched_getaffinity(0))).data_bytes
+    cores = len(os.sched_getaffinity(0))
+    data_bytes = given.memory(threads=None, cores=cores).data_bytes
     assert data_bytes is not None
     assert usage.peak_memory_bytes * 2 < data_bytes
+    assert usage.peak_memory_bytes < given.expected_bytes(threads=None, cores=cores)

@@ -13,6 +13,7 @@ from tests.support.children import unconfined
 from tests.support.media import LIMITS
 from tests.support.memory import MemoryStore
 from tests.support.tools import Tools
+from tests.support.world import capacity_of
 from vproc.core.files import File, ObjectVersion, Status
 from vproc.core.manifest import Manifest
 from vproc.core.profile import Profile
@@ -55,7 +56,7 @@ def pipeline(
     )
     return Pipeline(
         raw=raw, processed=processed, tools=media, scratch=scratch, limits=LIMITS, max_upload_bytes=1 << 30,
-        metrics=Metrics(CollectorRegistry()), profiles=profiles,
+        metrics=Metrics(CollectorRegistry()), profiles=profiles, capacity=capacity_of(together=4),
     )  # fmt: skip
 
 

@@ -20,12 +20,15 @@ from tests.support.memory import MemoryQueue, MemoryStore, MemoryStoreOptions
 from vproc.core.files import File, Stage, Status
 from vproc.core.keys import manifest_key, upload_key
 from vproc.core.leases import Lease
+from vproc.core.machine import Machine
 from vproc.core.manifest import Manifest, OutputKind, Source
+from vproc.core.memory import GIB
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.ports import ObjectStore, Queue
 from vproc.queue_gauges import QueueGauges
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
+from vproc.workers.capacity import Capacity
 from vproc.workers.committed import Commits
 from vproc.workers.consumer import Consumer
 from vproc.workers.figures import JobFigures
@@ -45,6 +48,12 @@ FILE_ID = UUID("7f9d63f0-0a2b-4a63-9d0c-0b6f0f8a2a11")
 KEY = upload_key("default", FILE_ID, "a.mp4")
 
 Step = Callable[[Job], Awaitable[None]]
+
+
+def capacity_of(*, together: int | None = None, metrics: Metrics | None = None, cores: int = 2, gib: float = 8) -> Capacity:
+    """Of a machine of that size."""
+    machine = Machine(cores=cores, memory_bytes=round(gib * GIB), threads=cores)
+    return Capacity(machine, together=together, metrics=metrics or Metrics(CollectorRegistry()))
 
 
 class StubPipeline(Pipeline):
@@ -122,13 +131,13 @@ class World:
     janitor: Janitor
     woken: list[None] = field(default_factory=list)
 
-    def consumer(self, *, slots: int = 2, drain_timeout_s: float = 5) -> Consumer:
-        """A consumer of one's own over the shared parts."""
+    def consumer(self, *, slots: int = 2, drain_timeout_s: float = 5, capacity: Capacity | None = None) -> Consumer:
+        """A consumer of one's own over the shared parts: of so many slots, or over that ``capacity``."""
         return Consumer(
             queue=self.queue,
             jobs=self.jobs,
             intake=self.intake,
-            slots=slots,
+            capacity=capacity or capacity_of(together=slots, metrics=self.metrics),
             poll_wait_s=1,
             drain_timeout_s=drain_timeout_s,
             metrics=self.metrics,

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.changes import Changes
 from tests.support.faults import Faults, faulty
 from tests.support.memory import ManualClock, MemoryQueue
-from tests.support.world import FILE_ID, KEY, World, open_world
+from tests.support.world import FILE_ID, KEY, World, capacity_of, open_world
 from vproc.core.files import Status
 from vproc.errors import ErrorCode, TransientError, UnavailableError
 from vproc.ports import Message
@@ -102,7 +102,7 @@ class Parts:
             queue=self.queue,
             jobs=cast("Jobs", self.jobs),
             intake=cast("Intake", self.intake),
-            slots=slots,
+            capacity=capacity_of(together=slots, metrics=self.metrics),
             poll_wait_s=20,
             drain_timeout_s=drain_timeout_s,
             metrics=self.metrics,

@@ -19,19 +19,31 @@ from tests.support import samples
 from tests.support.children import names_in, unconfined
 from tests.support.memory import MemoryStore
 from tests.support.slow_store import SlowStore
+from tests.support.world import capacity_of
 from vproc.core.container import Container
+from vproc.core.cost import Cost
 from vproc.core.files import File, ObjectVersion, Stage, Status
 from vproc.core.keys import manifest_key
 from vproc.core.manifest import Manifest
 from vproc.core.media import MediaInfo
 from vproc.core.plan import Plan
 from vproc.core.verify import Verdict
-from vproc.errors import EncoderError, ErrorCode, JobError, LeaseLostError, RejectedError, TransientError, UnavailableError
+from vproc.errors import (
+    EncoderError,
+    ErrorCode,
+    JobError,
+    LeaseLostError,
+    NoRoomError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
 from vproc.ports import Feed
 from vproc.profiles import builtin_profiles
 from vproc.telemetry import Metrics
 from vproc.usage import current_usage, metered
 from vproc.workers import source as source_module
+from vproc.workers.capacity import Capacity
 from vproc.workers.figures import JobFigures
 from vproc.workers.job_runner import Job
 from vproc.workers.keeper import Progress
@@ -170,6 +182,7 @@ class Bench:
     confirm: Step = nothing
     profile: str = "h264"
     max_upload_bytes: int = 1_000_000
+    capacity: Capacity = field(default_factory=lambda: capacity_of(together=4))
 
     def __post_init__(self) -> None:
         self.disk = Disk(self.root)
@@ -182,6 +195,7 @@ class Bench:
             max_upload_bytes=self.max_upload_bytes,
             metrics=self.metrics,
             profiles=builtin_profiles(),
+            capacity=self.capacity,
         )
         self.version = self.raw.upload(KEY, SOURCE)
 
@@ -325,6 +339,36 @@ async def test_equal_commands_have_equal_fingerprints_wherever_they_run(tmp_path
     one, same = await Bench(tmp_path / "a").run("run1"), await Bench(tmp_path / "b").run("run2")
     other = await Bench(tmp_path / "b", profile="hevc").run("run3")
     assert one.command_sha256 == same.command_sha256 != other.command_sha256
+
+
+# --- room on the machine ---------------------------------------------------------------------------------------------
+
+
+async def test_an_encode_and_its_check_hold_the_machine_and_nothing_else_does(tmp_path: Path) -> None:
+    """Not the download, not the probe, not what is sent in the end."""
+    bench = Bench(tmp_path, capacity=capacity_of(cores=2))
+    free: dict[str, bool] = {}
+
+    def note(step: str) -> Step:
+        async def look() -> None:
+            free[step] = not bench.capacity._admission.running
+
+        return look
+
+    bench.tools.steps = {step: note(step) for step in ("probe", "encode", "verify")}
+    bench.confirm = note("confirm")
+    await bench.run()
+    assert free == {"probe": True, "encode": False, "verify": False, "confirm": True}
+    assert not bench.capacity._admission.running
+
+
+async def test_a_job_that_finds_no_room_is_not_begun(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, capacity=capacity_of(cores=2))
+    bench.capacity.close()
+    film = Cost(cores=2, memory_bytes=1, work_s=10)
+    async with bench.capacity.hold(film, patience_s=0, progress=Progress()):
+        await bench.check_ends_with(ErrorCode.DRAINED, NoRoomError, "the daemon stops")
+    assert (bench.tools.calls["probe"], bench.tools.calls["encode"]) == (1, 0)
 
 
 # --- while it arrives ------------------------------------------------------------------------------------------------

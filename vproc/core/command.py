@@ -5,6 +5,7 @@ Holds for ffmpeg 4.4 to 9: neither ``-vsync`` (gone in 9) nor ``-fps_mode`` (new
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def make_plan(
         sheets_argv=_sheets_argv(ffmpeg, encode.sprite, sheets) if encode.sprite and sheets else (),
         files=files,
     )
+
+
+def fingerprint(plan: Plan) -> str:
+    """Which commands made it: equal for equal commands, wherever they ran."""
+    directory = str(plan.outputs[0].path.parent.parent)
+    text = "\0".join(argument.replace(directory, "") for argument in (*plan.argv[1:], *plan.sheets_argv[1:]))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def self_test_argv(ffmpeg: str, out: Path) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vproc.core.files import ObjectVersion
+from vproc.core.media import MediaInfo
 from vproc.errors import ErrorCode, TransientError
 
 MANIFEST_VERSION = 1
@@ -157,6 +158,22 @@ class Manifest(_Model):
             return cls.model_validate_json(body)
         except ValidationError as error:
             raise TransientError(ErrorCode.OUTPUT_INVALID, f"manifest.json cannot be read: {error.errors()[0]['msg']}") from error
+
+
+def describe_source(version: ObjectVersion, info: MediaInfo) -> Source:
+    """A source as a manifest tells of it."""
+    return Source(
+        bucket=version.bucket,
+        key=version.key,
+        etag=version.etag,
+        version_id=version.version_id,
+        bytes=version.size_bytes,
+        container=str(info.container),
+        duration_s=info.duration_s,
+        codec=info.codec,
+        width=info.video.display_width if info.video else None,
+        height=info.video.display_height if info.video else None,
+    )
 
 
 def source_version(manifest: Manifest) -> ObjectVersion:

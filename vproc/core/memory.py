@@ -28,6 +28,10 @@ _OTHER_THREADS = 40
 """Of demuxers, muxers, filters and small encoders."""
 _SVT_THREADS = 50
 _BITS_OF_A_BYTE = 8
+_EXPECTED_MARGIN = 1.25
+"""x265 holds so much more than x264."""
+_SVT_HOLDS = 2.3
+"""Times what x264 does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,26 @@ class Pictures:
 
     def memory(self, *, threads: int | None, cores: int) -> Memory:
         """What such a command is given. ``threads``: of the decoder and each encoder; None lets them choose by ``cores``."""
-        decoding = threads or min(cores + 1, _MOST_DECODER_THREADS)
-        encoding = [threads or min(ceil(1.5 * cores), max(1, height_px // _ROWS_A_THREAD)) for _, height_px in self.rungs]
+        decoding, encoding = self._threads(threads, cores)
         started = _OTHER_THREADS + 2 * cores + decoding + sum(self._started(number) for number in encoding)
         # A decoder holds the pictures that others refer to, and one a thread; an encoder those that it looks ahead at.
         held = self.source_bytes * (16 + ceil(1.5 * decoding))
         held += sum(size * (110 + 8 * number) for (size, _), number in zip(self.rungs, encoding, strict=True))
         data = max(LEAST_DATA_BYTES, _SAFETY * (_PROGRAM_BYTES + _STACK_BYTES * started + held))
         return Memory(data, max(LEAST_ADDRESS_BYTES, data + _ARENA_BYTES * started + 2 * GIB))
+
+    def expected_bytes(self, *, threads: int | None, cores: int) -> int:
+        """What such a command holds at its peak, resident: what was measured, not what it is allowed."""
+        decoding, encoding = self._threads(threads, cores)
+        # A decoder starts no more threads than that, however many it is given.
+        held = self.source_bytes * (4 + min(decoding, _MOST_DECODER_THREADS))
+        rungs = sum(size * (52 + 6.5 * number) for (size, _), number in zip(self.rungs, encoding, strict=True))
+        return round(_EXPECTED_MARGIN * (_PROGRAM_BYTES / 2 + held + rungs * (_SVT_HOLDS if self.svt else 1)))
+
+    def _threads(self, threads: int | None, cores: int) -> tuple[int, list[int]]:
+        """Of the decoder, and of each encoder."""
+        decoding = threads or min(cores + 1, _MOST_DECODER_THREADS)
+        return decoding, [threads or min(ceil(1.5 * cores), max(1, height_px // _ROWS_A_THREAD)) for _, height_px in self.rungs]
 
     def _started(self, threads: int) -> int:
         return _SVT_THREADS + 3 * threads if self.svt else ceil(1.3 * threads)

@@ -14,6 +14,7 @@ from vproc.errors import (
     InterruptedRunError,
     JobError,
     LeaseLostError,
+    NoRoomError,
     RejectedError,
     UnavailableError,
 )
@@ -63,6 +64,8 @@ def decide(
     passing = FileError(code, detail, retryable=True)
     if isinstance(error, LeaseLostError):
         return Decision(Settle.LEAVE, Outcome.LOST, passing, count_attempt=False)
+    if isinstance(error, NoRoomError | InterruptedRunError):
+        return Decision(Settle.RETURN, Outcome.DRAINED, passing, count_attempt=False)
     if isinstance(error, CancelledByOwnerError):
         return Decision(Settle.DELETE, Outcome.CANCELLED, permanent)
     if isinstance(error, RejectedError):
@@ -70,8 +73,6 @@ def decide(
     if isinstance(error, UnavailableError):
         delay = UNAVAILABLE_DELAY_S * (0.5 + jitter)
         return Decision(Settle.RETURN, Outcome.RETRIED, passing, delay_s=delay, count_attempt=False, pause_intake=True)
-    if isinstance(error, InterruptedRunError):
-        return Decision(Settle.RETURN, Outcome.DRAINED, passing, delay_s=BACKOFF_FIRST_S * jitter, count_attempt=False)
     if isinstance(error, EncoderError) and error.code in earlier_codes:
         # A file that crashes ffmpeg twice crashes it on every worker.
         return Decision(Settle.DELETE, Outcome.REJECTED, permanent)

@@ -1,10 +1,12 @@
-"""The consumer: a free slot, a long poll, a job for each message, and an orderly end.
+"""The consumer: room for a job, a long poll, a job for each message, and an orderly end. While the machine is full, a short look
+from time to time for what nobody else took: a small job among it need not wait.
 
 What a message means is in `core.notification`, what an error decides in `core.policy`, the job itself in `jobs`.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, datetime
 
@@ -17,6 +19,7 @@ from vproc.ports import Message, Queue
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.vitals import Pulse, Vitals
+from vproc.workers.capacity import Capacity
 from vproc.workers.intake import Intake
 from vproc.workers.jobs import Jobs
 
@@ -25,6 +28,8 @@ ABANDON_POLL_S = 8.0
 BACKOFFS_S = (2.0, 4.0, 8.0, 15.0)
 """Before the next poll after one, two … failures in a row."""
 RELEASE_WITHIN_S = 5.0
+LOOK_EVERY_S = 5.0
+"""How often a full machine looks for more. A receive that does not wait finds only what no idle daemon took."""
 POLLER = "poller"
 POLLER_LATE_S = 60.0
 """By how much a poll, a look at the disk or a pause may be late: far beyond what the SDK's own time-outs leave."""
@@ -33,7 +38,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Takes messages while there are free slots, until `drain`; then lets running jobs end, within its time."""
+    """Takes messages while there is room, and a few more, until `drain`; then lets running jobs end, within its time."""
 
     def __init__(
         self,
@@ -41,7 +46,7 @@ class Consumer:
         queue: Queue,
         jobs: Jobs,
         intake: Intake,
-        slots: int,
+        capacity: Capacity,
         poll_wait_s: int,
         drain_timeout_s: float,
         metrics: Metrics,
@@ -50,7 +55,7 @@ class Consumer:
         self._queue = queue
         self._jobs = jobs
         self._intake = intake
-        self._limiter = anyio.CapacityLimiter(slots)
+        self._capacity = capacity
         self._poll_wait_s = poll_wait_s
         self._drain_timeout_s = drain_timeout_s
         self._metrics = metrics
@@ -59,7 +64,6 @@ class Consumer:
         self._poll_scope: anyio.CancelScope | None = None
         self._jobs_scope: anyio.CancelScope | None = None
         self._last_error: str | None = None
-        metrics.job_slots.set(slots)
 
     @property
     def last_error(self) -> str | None:
@@ -68,14 +72,15 @@ class Consumer:
 
     @property
     def jobs(self) -> int:
-        """How many run."""
-        return int(self._limiter.borrowed_tokens)
+        """How many are held, those that wait for room among them."""
+        return self._capacity.taken
 
     def drain(self, *, at_once: bool = False, within_s: float | None = None) -> None:
-        """Take no more work. Running jobs have the drain time, or ``within_s``; ``at_once``: none, as on a second signal. The
-        poll in flight is let end, since what it brings would else be hidden from everybody."""
+        """Take no more work. Running jobs have the drain time, or ``within_s``; ``at_once``: none, as on a second signal. Those
+        that wait for room are handed back. The poll in flight is let end: what it brings would else be hidden from everybody."""
         now, drain_s = anyio.current_time(), self._drain_timeout_s if within_s is None else within_s
         self._draining.set()
+        self._capacity.close()
         if self._poll_scope is not None:
             self._poll_scope.deadline = min(self._poll_scope.deadline, now if at_once else now + ABANDON_POLL_S)
         if self._jobs_scope is not None:
@@ -97,8 +102,9 @@ class Consumer:
             # The drain may have begun while the disk was looked at: a poll begun now would know no bound.
             if not await self._ready(pulse) or self._draining.is_set():
                 continue
+            wait_s = self._poll_wait_s if self._capacity.room >= 1 else 0
             try:
-                messages = await self._poll(self._free_slots())
+                messages = await self._poll(self._capacity.room or 1, wait_s=wait_s)
             except TransientError as error:
                 longest = BACKOFFS_S[min(failures, len(BACKOFFS_S) - 1)]
                 failures += 1
@@ -107,50 +113,47 @@ class Consumer:
                 await self._pause(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 continue
             failures, self._last_error = 0, None
-            if not messages:
+            if not messages and wait_s:
                 self._metrics.queue_oldest_age.remove("main")  # Nothing came in a whole wait: nothing waits.
             if self._draining.is_set():
                 await self._give_back(messages)
                 return
             for message in messages:
-                # The token is taken here, not in the task, so that the next poll already counts it.
-                slot = object()
-                self._limiter.acquire_on_behalf_of_nowait(slot)
-                jobs.start_soon(self._work, message, slot)
+                self._capacity.take()  # here, not in the task, so that the next poll already counts it
+                jobs.start_soon(self._work, message)
 
     async def _ready(self, pulse: Pulse) -> bool:
-        """A slot is free and the intake open; False after a wait, to ask again."""
+        """There is room, or it is time for a look, and the intake is open; False after a wait, to ask again."""
         if wait_s := await self._intake.wait_s():
             await self._pause(wait_s)
             return False
-        if self._free_slots() < 1:
-            pulse.rest()  # for as long as a job may take: its own heartbeat is looked at
-            async with task_group() as waiting:
-                waiting.start_soon(self._cancel_on_drain, waiting.cancel_scope)
-                waiting.start_soon(self._intake.watch)
-                async with self._limiter:
-                    pass
-                waiting.cancel_scope.cancel()
-            return False
-        return True
+        if self._capacity.room >= 1:
+            return True
+        pulse.rest()  # for as long as a job may take: its own heartbeat is looked at
+        changed, looks = self._capacity.changed, self._capacity.spare >= 1
+        async with task_group() as waiting:
+            waiting.start_soon(self._cancel_on_drain, waiting.cancel_scope)
+            waiting.start_soon(self._intake.watch)
+            with anyio.move_on_after(LOOK_EVERY_S if looks else math.inf) as look:
+                await changed.wait()
+            waiting.cancel_scope.cancel()
+        pulse.due(self._poll_wait_s + POLLER_LATE_S)
+        return look.cancelled_caught
 
     async def _cancel_on_drain(self, scope: anyio.CancelScope) -> None:
         await self._draining.wait()
         scope.cancel()
 
-    def _free_slots(self) -> int:
-        return int(self._limiter.available_tokens)
-
     async def _pause(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._draining.wait()
 
-    async def _poll(self, free: int) -> list[Message]:
+    async def _poll(self, most: int, *, wait_s: int) -> list[Message]:
         """One receive, shielded: cancelling it would hide what it brings until the visibility ends."""
         with anyio.CancelScope(shield=True) as scope:
             self._poll_scope = scope
             try:
-                return await self._queue.receive(max_messages=free, wait_s=self._poll_wait_s)
+                return await self._queue.receive(max_messages=most, wait_s=wait_s)
             finally:
                 self._poll_scope = None
         log.warning("poll_abandoned")
@@ -170,12 +173,12 @@ class Consumer:
                 for message in messages:
                     tasks.start_soon(release, message)
 
-    async def _work(self, message: Message, slot: object) -> None:
+    async def _work(self, message: Message) -> None:
         if message.sent_at is not None:
             self._metrics.queue_oldest_age.labels("main").set((datetime.now(UTC) - message.sent_at).total_seconds())
         self._metrics.jobs_in_progress.inc()
-        try:
-            await self._jobs.handle(message)
-        finally:
-            self._metrics.jobs_in_progress.dec()
-            self._limiter.release_on_behalf_of(slot)
+        with self._capacity.place():
+            try:
+                await self._jobs.handle(message)
+            finally:
+                self._metrics.jobs_in_progress.dec()

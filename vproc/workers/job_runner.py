@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import anyio
+
 from vproc.core.files import File, ObjectVersion
 from vproc.core.manifest import Manifest
 from vproc.core.profile import Profile, profile_name
 from vproc.core.runners import RunnerKind
+from vproc.workers.capacity import FIRST_PATIENCE_S
 from vproc.workers.figures import JobFigures
 from vproc.workers.keeper import Progress
 
@@ -18,13 +21,16 @@ from vproc.workers.keeper import Progress
 class Job:
     """What is to be done: a file, the object version that it is, and the name of this run.
 
-    ``confirm`` proves that the job is still ours, or raises `LeaseLostError`: asked right before the commit.
+    ``confirm`` proves that the job is still ours, or raises `LeaseLostError`: asked right before the commit. ``patience_s`` is
+    how long it waits for room on the machine, in which its ``deadline`` stands still.
     """
 
     file: File
     version: ObjectVersion
     run_id: str
     confirm: Callable[[], Awaitable[None]]
+    patience_s: float = FIRST_PATIENCE_S
+    deadline: anyio.CancelScope | None = None
 
 
 class JobRunner(Protocol):

@@ -42,6 +42,7 @@ from vproc.telemetry import Metrics
 from vproc.tracing import NoTracer, Tracer
 from vproc.usage import metered
 from vproc.vitals import Vitals
+from vproc.workers.capacity import patience_s
 from vproc.workers.figures import JobFigures
 from vproc.workers.intake import Intake
 from vproc.workers.job_runner import Job, JobRunner
@@ -198,7 +199,8 @@ class Jobs:
         figures, progress, begun = JobFigures(tracer=self._tracer), Progress(), perf_counter()
         log.info("job_started", profile=file.profile, attempt=lease.attempt, key=file.key, size_bytes=version.size_bytes)
         try:
-            job = Job(file, version, lease.run_id, partial(keeper.confirm, lease, progress))
+            confirm = partial(keeper.confirm, lease, progress)
+            job = Job(file, version, lease.run_id, confirm, patience_s=patience_s(message.receive_count))
             manifest = await self._run_held(job, lease, keeper, progress, figures)
             await self._complete(lease, manifest, figures, file)
             await self._drop_replaced(file, manifest, version)
@@ -229,8 +231,8 @@ class Jobs:
         manifest: Manifest | None = None
         async with task_group() as tasks:
             tasks.start_soon(keeper.run, lease, progress)
-            with anyio.move_on_after(self._rules.job_timeout_s):
-                manifest = await self._runner.run(job, progress, figures)
+            with anyio.move_on_after(self._rules.job_timeout_s) as deadline:
+                manifest = await self._runner.run(replace(job, deadline=deadline), progress, figures)
             tasks.cancel_scope.cancel()
         if manifest is None:
             raise RejectedError(ErrorCode.TIMEOUT, f"it took longer than {self._rules.job_timeout_s:g} s in all")
@@ -285,8 +287,9 @@ class Jobs:
         try:
             with anyio.fail_after(FINISH_WITHIN_S, shield=True):
                 if decision.settle is Settle.RETURN:
+                    error = None if decision.outcome is Outcome.DRAINED else decision.error
                     await self._catalog.release(
-                        lease, decision.outcome, figures.values(), error=decision.error, count_attempt=decision.count_attempt
+                        lease, decision.outcome, figures.values(), error=error, count_attempt=decision.count_attempt
                     )
                 elif decision.settle is not Settle.LEAVE:
                     if decision.settle is Settle.DEAD_LETTER:

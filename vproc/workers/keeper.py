@@ -7,7 +7,8 @@ gives the lease what is left of that answer. When the lease is lost, or cannot b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -50,6 +51,7 @@ class Progress:
         self._reached = 0.0
         self._sent_bytes = 0
         self._total_bytes = 0
+        self._waits = False
 
     @property
     def stage(self) -> Stage:
@@ -71,9 +73,11 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds that are left, whole ones; None where that cannot be told."""
+        """Seconds that are left, whole ones; None where that cannot be told, as while the job waits for its turn."""
         if self._told is not None:
             return self._told.eta_s
+        if self._waits:
+            return None
         eta_s = self._job.eta_s(at_s=self._clock())
         return None if eta_s is None else float(round(eta_s))
 
@@ -91,6 +95,16 @@ class Progress:
         """The stage begins."""
         self._told = None
         self._job.enter(stage, at_s=self._clock())
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What it is, is known, and its encode waits for its turn in the block."""
+        self.enter(Stage.PROBE)
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
 
     def reach(self, stage: Stage, share: float) -> None:
         """So much of the stage is done, 0.0 to 1.0."""

@@ -7,24 +7,25 @@ encoded again: the job goes on from there.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import structlog
 
 from vproc import __version__
 from vproc.core.captions import CaptionTrack, wants_captions
-from vproc.core.command import make_plan
+from vproc.core.command import fingerprint, make_plan
+from vproc.core.cost import cost_of
 from vproc.core.files import File, ObjectVersion, Stage
 from vproc.core.job_progress import Costs, Rates, expected_costs
 from vproc.core.keys import run_prefix
-from vproc.core.manifest import Manifest
-from vproc.core.manifest import Source as ManifestSource
+from vproc.core.manifest import Manifest, describe_source
 from vproc.core.media import MediaInfo, MediaLimits, check_limits
 from vproc.core.movie import SampleTable, read_video
 from vproc.core.needs import needs_of
@@ -34,6 +35,7 @@ from vproc.errors import ErrorCode, JobError, RejectedError, UnavailableError
 from vproc.ports import ObjectStore
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
+from vproc.workers.capacity import Capacity
 from vproc.workers.captions import extract_captions
 from vproc.workers.committed import Commits
 from vproc.workers.figures import JobFigures
@@ -78,7 +80,9 @@ class Pipeline:
         max_upload_bytes: int,
         metrics: Metrics,
         profiles: Mapping[str, Profile],
+        capacity: Capacity,
     ) -> None:
+        self._capacity = capacity
         self._profiles = profiles
         self._raw = raw
         self._processed = processed
@@ -120,9 +124,10 @@ class Pipeline:
             check_limits(info, self._limits)
             figures.media_s = info.duration_s or 0.0
             tools = self._tools.fit(needs_of(info, profile))
-            profile = await self._with_rates(profile, info, source, tools, directory, figures)
             table = await _sample_table(layout, info, profile)
-            made = await self._make(_Work(job, source, layout, info, profile, table, tools, directory, progress, figures))
+            work = _Work(job, source, layout, info, profile, table, tools, directory, progress, figures)
+            async with self._room(work):
+                made = await self._make(await self._with_rates(work))
             with figures.stage(Stage.PUBLISH):
                 manifest = await self._publish(made, job, info, progress, figures)
         self._rates[profile.name] = self._rates.get(profile.name, Rates()).learned(made.costs, figures.seconds)
@@ -164,15 +169,29 @@ class Pipeline:
             info = await self._tools.examine(source.path, layout.container, cwd=directory)
         return replace(layout, feed=None), info
 
-    async def _with_rates(
-        self, profile: Profile, info: MediaInfo, source: Source, tools: MediaTools, directory: Path, figures: JobFigures
-    ) -> Profile:
-        """The profile, its rates chosen for this source where it leaves them to us. Samples are taken all over the whole file."""
-        if profile.quality is not Quality.AUTO:
-            return profile
-        await source.until_whole()
-        with figures.stage(Stage.ENCODE):
-            return await choose_rates(info, profile, runner=tools.runner, tools=tools, source=source.path, cwd=directory)
+    @asynccontextmanager
+    async def _room(self, work: _Work) -> AsyncIterator[None]:
+        """What the job takes of the machine, from here to the verified outputs. A download holds none of it, but where it is what
+        the encode reads."""
+        plan = self._plan(work, out=work.directory / "out", plainly=False)
+        self._expect(plan, work)
+        if not plan.piped or work.profile.quality is Quality.AUTO:
+            await work.source.until_whole()
+        has, threads, job = work.tools.capabilities, work.tools.threads, work.job
+        encode = decide(work.info, work.profile, work.table, generation=has.generation, trials=has.trials)
+        cost = cost_of(encode, work.info, plan.pictures, threads=threads, processors=self._capacity.processors)
+        async with self._capacity.hold(cost, patience_s=job.patience_s, progress=work.progress, deadline=job.deadline):
+            yield
+
+    async def _with_rates(self, work: _Work) -> _Work:
+        """The rates chosen for this source where the profile leaves them to us. Samples are taken all over the whole file."""
+        if work.profile.quality is not Quality.AUTO:
+            return work
+        with work.figures.stage(Stage.ENCODE):
+            profile = await choose_rates(
+                work.info, work.profile, runner=work.tools.runner, tools=work.tools, source=work.source.path, cwd=work.directory
+            )
+        return replace(work, profile=profile)
 
     async def _measured(self, plan: Plan, work: _Work, verified: Verified) -> Verified:
         """What was verified, and how near each rung is to the source where the profile asks for it."""
@@ -216,14 +235,19 @@ class Pipeline:
             trials=() if plainly else work.tools.capabilities.trials,
         )
 
+    def _expect(self, plan: Plan, work: _Work) -> Costs:
+        """What the plan will take, told to who waits for it."""
+        rates = self._rates.get(work.profile.name, Rates())
+        costs = expected_costs(rates, plan, work.info, source_bytes=work.source.size_bytes)
+        work.progress.expect(costs, media_s=plan.duration_s or 0.0)
+        return costs
+
     async def _attempt(self, plan: Plan, work: _Work) -> _Made:
         """One encode. Its segments are sent while it goes on; what else there is, by `_publish`."""
         await self._scratch.require(plan.estimated_bytes + _SPARE_BYTES)
         await anyio.to_thread.run_sync(plan.outputs[0].path.parent.mkdir)
         job, figures, source = work.job, work.figures, work.source
-        rates = self._rates.get(work.profile.name, Rates())
-        costs = expected_costs(rates, plan, work.info, source_bytes=source.size_bytes)
-        work.progress.expect(costs, media_s=plan.duration_s or 0.0)
+        costs = self._expect(plan, work)
         if not plan.piped:
             await source.until_whole()
 
@@ -297,13 +321,13 @@ class Pipeline:
             run_id=job.run_id,
             profile=job.file.profile,
             created_at=datetime.now(UTC),
-            source=_described(job.version, info),
+            source=describe_source(job.version, info),
             damaged=made.verified.verdict.damaged,
             target_codec=made.plan.target_codec,
             stages={stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
             receipt=figures.receipt(),
             tools={"vproc": __version__, "ffmpeg": made.ffmpeg},
-            command_sha256=_fingerprint(made.plan),
+            command_sha256=fingerprint(made.plan),
             outputs=outputs,
             entry_points=entries,
         )
@@ -348,25 +372,3 @@ async def _sample_table(layout: Layout, info: MediaInfo, profile: Profile) -> Sa
     if layout.moov is None or info.video is None or not profile.copy_top_rung:
         return None
     return await anyio.to_thread.run_sync(read_video, layout.moov, info.video.index)
-
-
-def _described(version: ObjectVersion, info: MediaInfo) -> ManifestSource:
-    return ManifestSource(
-        bucket=version.bucket,
-        key=version.key,
-        etag=version.etag,
-        version_id=version.version_id,
-        bytes=version.size_bytes,
-        container=str(info.container),
-        duration_s=info.duration_s,
-        codec=info.codec,
-        width=info.video.display_width if info.video else None,
-        height=info.video.display_height if info.video else None,
-    )
-
-
-def _fingerprint(plan: Plan) -> str:
-    """Which commands made it: equal for equal commands, wherever they ran."""
-    directory = str(plan.outputs[0].path.parent.parent)
-    text = "\0".join(argument.replace(directory, "") for argument in (*plan.argv[1:], *plan.sheets_argv[1:]))
-    return hashlib.sha256(text.encode()).hexdigest()

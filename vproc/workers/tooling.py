@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,14 @@ from pathlib import Path
 import anyio.to_thread
 import structlog
 
+from vproc.core.machine import threads_of_a_job
 from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
 from vproc.errors import ConfigError
 from vproc.settings import Settings
 from vproc.workers.confinement import Confinement
 from vproc.workers.ffmpeg import ToolPair, announce, find_pairs, with_trials
+from vproc.workers.machine import read_machine
 from vproc.workers.media import MediaTools
 from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import graphics_devices
@@ -46,7 +47,7 @@ async def open_tools(
         max_pixels=settings.max_pixels,
         job_timeout_s=settings.job_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
-        threads=threads_of_a_job(settings.concurrency),
+        threads=threads_of_a_job(settings.concurrency, await read_machine()),
     )
 
 
@@ -60,16 +61,3 @@ def _check_profiles(settings: Settings, profiles: Mapping[str, Profile], pairs: 
             raise ConfigError(f"VPROC_PROFILE: {profile.name} takes {', '.join(lacked)}, which {there} lacks")
         if lacked:
             log.warning("profile_unavailable", profile=profile.name, lacks=list(lacked), ffmpeg=pairs[0].version)
-
-
-def threads_of_a_job(concurrency: int | None) -> int | None:
-    """How many threads each encoder of a job has. Where more jobs run at a time than `default_slots`, each keeps to its share of
-    the cores: encoders that all take the whole machine wait for each other. None: they choose."""
-    if concurrency is None or concurrency <= default_slots():
-        return None
-    return max(1, len(os.sched_getaffinity(0)) // concurrency)
-
-
-def default_slots() -> int:
-    """Jobs at a time where nothing is said: one for two cores. One ffmpeg uses both, and more at once only adds memory."""
-    return max(1, len(os.sched_getaffinity(0)) // 2)
