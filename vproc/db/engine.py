@@ -36,8 +36,13 @@ _POOL_TIMEOUT_S = 10.0
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_RETRY_S = 0.02
 _DISPOSE_TIMEOUT_S = 5.0
+_POOL_SIZE = 5
+_POOL_OVERFLOW = 5
 _READ_ONLY = "vproc_read_only"
 _POSTGRESQL_OPTIONS = ("application_name", "host", "port", "sslmode", "statement_cache_size")
+
+MOST_CONNECTIONS = _POOL_SIZE + _POOL_OVERFLOW
+"""Of one process to its database, at any time."""
 
 _STATEMENT_AT_FAULT = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
@@ -79,8 +84,8 @@ def _sqlite_engine(url: URL, *, foreign_keys: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
-        pool_size=5,
-        max_overflow=5,
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
         connect_args={"timeout": _BUSY_TIMEOUT_S},
     )
@@ -137,8 +142,8 @@ def _postgresql_engine(url: URL, *, statement_timeout_s: float | None) -> AsyncE
     return create_async_engine(
         url.difference_update_query(options),
         hide_parameters=True,
-        pool_size=5,
-        max_overflow=5,
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,
         connect_args=connect_args,
