@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,12 @@ class Cloud:
             for _ in range(at_once):
                 tasks.start_soon(some)
         return keys
+
+    async def send(self, entries: Sequence[Mapping[str, str]]) -> None:
+        """Up to ten messages. Raises `BenchError` where one was not taken."""
+        answer = await self.sqs.send_message_batch(QueueUrl=self.queue_url, Entries=list(entries))
+        if answer.get("Failed"):
+            raise BenchError(f"a message was not taken: {answer['Failed'][0]}")
 
     async def listed(self, bucket: str) -> dict[str, int]:
         """Every object that stands, with its bytes."""

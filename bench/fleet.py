@@ -63,6 +63,12 @@ class Member:
         """Of each process that was started."""
         return sorted(self._work.glob(f"{self.name}-*.log"))
 
+    @property
+    def ffmpeg(self) -> str:
+        """The version that it took, as its log tells."""
+        told = [line for log in self.logs for line in events_in(log, "ffmpeg_chosen")]
+        return str(told[0]["version"]) if told else "unknown"
+
     async def ready(self) -> None:
         """Wait for the first to be ready."""
         await self._ready.wait()

@@ -178,6 +178,7 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
         tracebacks=sum("Traceback" in log.read_text(errors="replace") for log in logs),
         left_in_scratch=sorted(path.name for member in members for path in member.scratch.iterdir()),
         conditions=beside_us,
+        ffmpeg=members[0].ffmpeg,
     )
 
 

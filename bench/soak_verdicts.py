@@ -72,6 +72,7 @@ class SoakRun:
     tracebacks: int
     left_in_scratch: Sequence[str]
     conditions: Conditions
+    ffmpeg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _slopes(lives: Sequence[Resident]) -> str:
 def soak_lines(run: SoakRun) -> list[str]:
     """The section of the results."""
     return [
-        *machine("the daemon's own choice"),
+        *machine(run.ffmpeg),
         (
             f"{run.jobs:,} clips of one second, profile `copy`, {run.daemons} daemons with {run.concurrency} jobs at a time over "
             f"one PostgreSQL; every {run.kill_every_s:g} s SIGKILL to one of them by chance (seed {run.seed}), which is started "
