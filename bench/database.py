@@ -12,6 +12,8 @@ import anyio
 import anyio.to_thread
 import asyncpg
 
+from bench.jobs import cpu_of
+from bench.processes import descendants
 from tests.support.postgres import PostgresServer
 from vproc.db.migrate import migrate
 
@@ -37,6 +39,11 @@ class FleetDatabase:
     async def connections(self) -> int:
         """Connections of all daemons now."""
         return int((await self.rows(_CONNECTIONS, DAEMONS))[0]["number"])
+
+    def cpu_s(self) -> float:
+        """Seconds of processor of the server so far."""
+        taken = [cpu_of(pid) for pid in (self.pid, *descendants(self.pid))]
+        return sum(cpu.own_s + cpu.children_s for cpu in taken)
 
     async def calls(self) -> Counter[str]:
         """Statements of all daemons so far by their first word, such as ``SELECT``, ``UPDATE``, ``COMMIT``."""

@@ -1,7 +1,11 @@
-"""Programs that run in an environment of their own, since they need other versions of what vproc needs, or what it does not."""
+"""Programs that run in an environment of their own, since they need other versions of what vproc needs, or what it does not.
+
+``python -m bench.own_environment FILE`` makes the one of these requirements, where it is not there.
+"""
 
 from __future__ import annotations
 
+import sys
 import venv
 from hashlib import sha256
 from pathlib import Path
@@ -31,3 +35,7 @@ async def own_environment(requirements: Path) -> Path:
             raise BenchError(f"pip could not install {requirements.name}: {done.stderr.decode(errors='replace').strip()[-300:]}")
         stamp.touch()
     return python
+
+
+if __name__ == "__main__":
+    anyio.run(own_environment, Path(sys.argv[1]))

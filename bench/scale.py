@@ -21,7 +21,7 @@ from bench.fleet import Fleet, Member, open_fleet
 from bench.goals import Figure, Goal, Round, goal_lines, rounds_table
 from bench.jobs import cpu_of
 from bench.memory import conditions
-from bench.processes import BenchError, cpu_times, descendants
+from bench.processes import BenchError, cpu_times
 from bench.results import machine
 from vproc.tasks import task_group
 
@@ -152,8 +152,7 @@ def _used(members: Sequence[Member]) -> float:
 
 def _beside(fleet: Fleet) -> float:
     """Seconds of processor of S3, SQS and the database so far."""
-    database = [cpu_of(pid) for pid in (fleet.database.pid, *descendants(fleet.database.pid))]
-    return cpu_of(fleet.cloud.pid).own_s + sum(cpu.own_s + cpu.children_s for cpu in database)
+    return cpu_of(fleet.cloud.pid).own_s + fleet.database.cpu_s()
 
 
 def scale_lines(rounds: Sequence[Round], beside: Sequence[Conditions], ffmpeg: str) -> list[str]:

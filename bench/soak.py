@@ -22,6 +22,7 @@ import click
 from bench.clips import run_ffmpeg
 from bench.cloud import RAW
 from bench.fleet import SAMPLE_EVERY_S, Fleet, Member, open_fleet
+from bench.jobs import cpu_of
 from bench.memory import conditions
 from bench.processes import BenchError, cpu_times
 from bench.results import RESULTS, write_section
@@ -142,12 +143,14 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
             for member in members:
                 await member.ready()
             begun = monotonic()
+            database_s, cloud_s = fleet.database.cpu_s(), cpu_of(fleet.cloud.pid).own_s
             async with task_group() as beside:
                 beside.start_soon(watch.sample, fleet, members)
                 beside.start_soon(watch.kill, members, plan)
                 done = await watch.until_done(fleet, plan.jobs, within_s=600 + plan.jobs)
                 beside.cancel_scope.cancel()
             seconds = monotonic() - begun
+            database_s, cloud_s = fleet.database.cpu_s() - database_s, cpu_of(fleet.cloud.pid).own_s - cloud_s
             beside_us = conditions(load, times, cpu_times(*fleet.pids, *_pids(members)), seconds)
             s3_sqs, catalog = await fleet.cloud.calls(), await fleet.database.calls()
             for member in members:
@@ -175,6 +178,8 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
         ],
         calls={f"{service} {operation}": count for (service, operation), count in sorted(s3_sqs.items())},
         statements=dict(catalog),
+        database_cpu_s=database_s,
+        cloud_cpu_s=cloud_s,
         tracebacks=sum("Traceback" in log.read_text(errors="replace") for log in logs),
         left_in_scratch=sorted(path.name for member in members for path in member.scratch.iterdir()),
         conditions=beside_us,

@@ -53,7 +53,7 @@ class Resident:
 @dataclass(frozen=True, slots=True)
 class SoakRun:
     """One run. ``starts``: processes of all daemons; ``calls`` and ``statements``: of all daemons to S3 and SQS, and to the
-    database; ``tracebacks``: logs that hold one."""
+    database; ``database_cpu_s`` and ``cloud_cpu_s``: seconds of processor of the servers; ``tracebacks``: logs that hold one."""
 
     jobs: int
     seconds: float
@@ -69,6 +69,8 @@ class SoakRun:
     resident: Sequence[Resident]
     calls: Mapping[str, int]
     statements: Mapping[str, int]
+    database_cpu_s: float
+    cloud_cpu_s: float
     tracebacks: int
     left_in_scratch: Sequence[str]
     conditions: Conditions
@@ -169,6 +171,8 @@ def soak_lines(run: SoakRun) -> list[str]:
         f"| requests to S3 | {_per_job(run.calls, 's3 ', run.jobs)} |",
         f"| requests to SQS | {_per_job(run.calls, 'sqs ', run.jobs)} |",
         f"| statements to the catalog | {_per_job(run.statements, '', run.jobs)} |",
+        f"| processor time of the database | {run.database_cpu_s / run.jobs * 1000:.1f} ms |",
+        f"| processor time of S3 and SQS here | {run.cloud_cpu_s / run.jobs * 1000:.1f} ms |",
         "",
         (
             f"Load average before {run.conditions.load:.1f}; taken by others {run.conditions.others:.0%}; "
