@@ -15,6 +15,8 @@ from bench.processes import BenchError
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
+# What else runs on the machine is not to take of a share: sixteen times the usual weight, and no more than the share.
+_SHARES, _WEIGHT = 16 * 1024, 16 * 100
 _EMPTY_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.1
 
@@ -52,6 +54,7 @@ def _make(root: Path, name: str, quota_us: int) -> Path:
         path.mkdir()
         (path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (path / "cpu.cfs_quota_us").write_text(str(quota_us))
+        (path / "cpu.shares").write_text(str(_SHARES))
         return path
     control = root / "cgroup.subtree_control"
     if "cpu" not in control.read_text().split():
@@ -59,6 +62,7 @@ def _make(root: Path, name: str, quota_us: int) -> Path:
     path = root / name
     path.mkdir()
     (path / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
+    (path / "cpu.weight").write_text(str(_WEIGHT))
     return path
 
 

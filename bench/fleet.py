@@ -24,6 +24,17 @@ _LOOK_EVERY_S = 0.1
 SAMPLE_EVERY_S = 1.0
 
 
+def clock_off_by(seconds: int) -> dict[str, str]:
+    """What makes a process's clock of the day so much fast or slow; its monotonic clock stays. Raises `BenchError` where
+    libfaketime is not installed."""
+    if not seconds:
+        return {}
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        raise BenchError("libfaketime is not installed: apt-get install faketime")
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 @dataclass(slots=True)
 class Life:
     """One process of a daemon, from its start to its end. Times by the monotonic clock; ``resident`` are samples: seconds since

@@ -29,7 +29,7 @@ DAEMONS = (1, 2, 4)
 JOBS = 200
 WARM_JOBS = 6
 """For each daemon, before it counts: what it loads and learns once, it has loaded then."""
-CORES = 0.3
+CORES = 0.25
 _PROFILE = "h264"
 _LOOK_EVERY_S = 0.25
 _WITHIN_S = 1200.0
@@ -50,6 +50,7 @@ GOALS = (
         Goal(f"{text} for each job, four daemons over one", Figure(_MOST, name), (Figure(_ONE, name),), bound=1.1)
         for name, text in (("s3", "Requests to S3"), ("sqs", "Requests to SQS"), ("statements", "Statements to the catalog"))
     ),
+    Goal("Of their share that four daemons got of the machine", Figure(_MOST, "share_used"), bound=90, at_most=False, unit="%"),
     Goal("What S3, SQS and the database took meanwhile of a core", Figure(_MOST, "beside_cores"), bound=0.5, unit="cores"),
 )
 

@@ -21,7 +21,7 @@ import click
 
 from bench.clips import run_ffmpeg
 from bench.cloud import RAW
-from bench.fleet import SAMPLE_EVERY_S, Fleet, Member, open_fleet
+from bench.fleet import SAMPLE_EVERY_S, Fleet, Member, clock_off_by, open_fleet
 from bench.jobs import cpu_of
 from bench.memory import conditions
 from bench.processes import BenchError, cpu_times
@@ -31,7 +31,9 @@ from bench.standing import read_standing
 from vproc.db.engine import MOST_CONNECTIONS
 from vproc.tasks import task_group
 
-DAEMONS = 3
+CLOCKS_OFF_S = (60, -60, 0)
+"""By how much the clock of each daemon is fast."""
+DAEMONS = len(CLOCKS_OFF_S)
 _PUT_AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
 _TELL_EVERY_S = 30.0
@@ -79,7 +81,8 @@ class _Watch:
         chance = random.Random(plan.seed)  # noqa: S311 - so that a run can be repeated
         while True:
             await anyio.sleep(plan.kill_every_s)
-            self.kills += chance.choice(members).kill()
+            if running := [member for member in members if member.alive is not None]:
+                self.kills += chance.choice(running).kill()
 
     async def until_done(self, fleet: Fleet, jobs: int, within_s: float) -> bool:
         """Wait until all are completed; False where they are not in that time."""
@@ -130,7 +133,7 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
     watch = _Watch()
     async with open_fleet(work) as fleet:
         settings = _SETTINGS | {"VPROC_CONCURRENCY": str(plan.concurrency)}
-        members = [fleet.member(number, settings) for number in range(1, DAEMONS + 1)]
+        members = [fleet.member(number, settings | clock_off_by(off_s)) for number, off_s in enumerate(CLOCKS_OFF_S, 1)]
         begun = monotonic()
         keys = await fleet.cloud.put("in", plan.jobs, body, {}, at_once=_PUT_AT_ONCE)
         click.echo(
