@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,25 +23,27 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """A group. ``words`` stand before a command that is to run in it."""
+    """A group, and the processor that all of it runs on. ``words`` stand before a command that is to run in it."""
 
     path: Path
+    cpu: int
 
     @property
     def words(self) -> tuple[str, ...]:
-        """A shell that joins the group and becomes the command."""
-        return ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.path / "cgroup.procs"))
+        """A shell on that processor that joins the group and becomes the command."""
+        joins = ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.path / "cgroup.procs"))
+        return ("taskset", "--cpu-list", str(self.cpu), *joins)
 
 
 @asynccontextmanager
-async def capped(name: str, cores: float, *, root: Path = ROOT) -> AsyncIterator[Capped]:
+async def capped(name: str, cores: float, *, cpu: int, root: Path = ROOT) -> AsyncIterator[Capped]:
     """A group that gets so many cores and no more, removed at the end. Raises `BenchError` where none can be made."""
     try:
         path = await anyio.to_thread.run_sync(_make, root, f"vproc-bench-{os.getpid()}-{name}", int(cores * PERIOD_US))
     except OSError as error:
         raise BenchError(f"no group can be made for a share of the processor: {error}; it takes root") from error
     try:
-        yield Capped(path)
+        yield Capped(path, cpu)
     finally:
         with anyio.CancelScope(shield=True):
             await _removed(path)
@@ -64,6 +66,17 @@ def _make(root: Path, name: str, quota_us: int) -> Path:
     (path / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
     (path / "cpu.weight").write_text(str(_WEIGHT))
     return path
+
+
+@contextmanager
+def beside(cpu: int) -> Iterator[None]:
+    """Keep this process, and what it starts, off that processor, where there is another."""
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, usual - {cpu} or usual)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
 
 
 async def _removed(path: Path) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 import anyio
 import click
 
-from bench.cgroups import capped
+from bench.cgroups import beside, capped
 from bench.clips import run_ffmpeg
 from bench.cloud import RAW
 from bench.figures import Conditions, spread
@@ -29,7 +29,9 @@ DAEMONS = (1, 2, 4)
 JOBS = 200
 WARM_JOBS = 6
 """For each daemon, before it counts: what it loads and learns once, it has loaded then."""
-CORES = 0.25
+CORES = 0.2
+"""Of one and the same processor for all daemons, and the other is for S3, SQS and the database: two that are threads of one core
+slow each other down, and four daemons would then be compared with one that had the core to itself."""
 _PROFILE = "h264"
 _LOOK_EVERY_S = 0.25
 _WITHIN_S = 1200.0
@@ -82,9 +84,11 @@ async def _make_clip(folder: Path) -> bytes:
 
 async def _arm(work: Path, daemons: int, clip: bytes) -> tuple[Mapping[str, float], str]:
     """So many daemons and the whole queue: from when all are ready and it is full."""
+    cpu = min(os.sched_getaffinity(0))
     async with AsyncExitStack() as stack:
+        stack.enter_context(beside(cpu))
         fleet = await stack.enter_async_context(open_fleet(work))
-        groups = [await stack.enter_async_context(capped(f"{number}", CORES)) for number in range(daemons)]
+        groups = [await stack.enter_async_context(capped(f"{number}", CORES, cpu=cpu)) for number in range(daemons)]
         members = [fleet.member(number, _SETTINGS, within=group.words) for number, group in enumerate(groups)]
         keys = await _put_silently(fleet, JOBS + WARM_JOBS * daemons, clip)
         async with task_group() as running:
@@ -120,12 +124,12 @@ async def _work_off(fleet: Fleet, keys: Sequence[str], until: int) -> None:
 
 async def _measured(fleet: Fleet, members: Sequence[Member], keys: Sequence[str], until: int) -> Mapping[str, float]:
     calls, statements = await fleet.cloud.calls(), await fleet.database.calls()
-    beside, used = _beside(fleet), _used(members)
+    servers_s, used = _servers_s(fleet), _used(members)
     begun_at = await _database_time(fleet)
     await _work_off(fleet, keys, until)
     last = (await fleet.database.rows("SELECT max(completed_at) AS at FROM files"))[0]["at"]
     wall_s = float(last) - begun_at
-    beside_s = _beside(fleet) - beside
+    servers_s = _servers_s(fleet) - servers_s
     used = _used(members) - used
     calls, statements = await fleet.cloud.calls() - calls, await fleet.database.calls() - statements
     number = len(keys)
@@ -135,7 +139,7 @@ async def _measured(fleet: Fleet, members: Sequence[Member], keys: Sequence[str]
         "s3": sum(count for (service, _), count in calls.items() if service == "s3") / number,
         "sqs": sum(count for (service, _), count in calls.items() if service == "sqs") / number,
         "statements": sum(statements.values()) / number,
-        "beside_cores": beside_s / wall_s,
+        "beside_cores": servers_s / wall_s,
         "share_used": used / wall_s / (CORES * len(members)),
         "cpu_s_per_job": used / number,
     }
@@ -151,12 +155,12 @@ def _used(members: Sequence[Member]) -> float:
     return sum(cpu.own_s + cpu.children_s for cpu in lives)
 
 
-def _beside(fleet: Fleet) -> float:
+def _servers_s(fleet: Fleet) -> float:
     """Seconds of processor of S3, SQS and the database so far."""
     return cpu_of(fleet.cloud.pid).own_s + fleet.database.cpu_s()
 
 
-def scale_lines(rounds: Sequence[Round], beside: Sequence[Conditions], ffmpeg: str) -> list[str]:
+def scale_lines(rounds: Sequence[Round], went_on: Sequence[Conditions], ffmpeg: str) -> list[str]:
     """The section of `scale`."""
 
     def of(daemons: int, name: str, digits: int = 1) -> str:
@@ -168,8 +172,8 @@ def scale_lines(rounds: Sequence[Round], beside: Sequence[Conditions], ffmpeg: s
         *machine(ffmpeg),
         (
             f"{JOBS} clips of {_CLIP_S} s, profile `{_PROFILE}`, by daemons with two jobs at a time; each daemon with its ffmpeg "
-            f"in a group of the kernel's that gets {CORES:g} of a core, over one PostgreSQL, one S3 and one SQS that are not "
-            f"capped. From when all daemons are ready, have done {WARM_JOBS} jobs each and the messages are sent, to the last "
+            f"in a group of the kernel's that gets {CORES:g} of one processor, over one PostgreSQL, one S3 and one SQS on the "
+            f"other. From when all daemons are ready, have done {WARM_JOBS} jobs each and the messages are sent, to the last "
             "`completed`."
         ),
         "",
@@ -184,5 +188,5 @@ def scale_lines(rounds: Sequence[Round], beside: Sequence[Conditions], ffmpeg: s
             for daemons in DAEMONS
         ),
         "",
-        *rounds_table(beside),
+        *rounds_table(went_on),
     ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import anyio
 import pytest
 
-from bench.cgroups import PERIOD_US, capped
+from bench.cgroups import PERIOD_US, beside, capped
 from bench.fleet import events_in
 from bench.processes import BenchError
 from bench.scale import DAEMONS, GOALS, scale_lines
@@ -19,7 +20,7 @@ from bench.soak_verdicts import verdicts
 async def test_a_share_of_the_processor_by_groups_of_version_one(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("")
-    async with capped("x", 0.3, root=tmp_path) as group:
+    async with capped("x", 0.3, cpu=min(os.sched_getaffinity(0)), root=tmp_path) as group:
         assert group.path.parent == tmp_path / "cpu"
         assert int((group.path / "cpu.cfs_quota_us").read_text()) / int((group.path / "cpu.cfs_period_us").read_text()) == 0.3
         _empty(group.path)
@@ -28,7 +29,7 @@ async def test_a_share_of_the_processor_by_groups_of_version_one(tmp_path: Path)
 
 async def test_a_share_of_the_processor_by_groups_of_version_two(tmp_path: Path) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("memory")
-    async with capped("x", 0.5, root=tmp_path) as group:
+    async with capped("x", 0.5, cpu=min(os.sched_getaffinity(0)), root=tmp_path) as group:
         assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
         assert (group.path / "cpu.max").read_text() == f"{PERIOD_US // 2} {PERIOD_US}"
         _empty(group.path)
@@ -37,15 +38,24 @@ async def test_a_share_of_the_processor_by_groups_of_version_two(tmp_path: Path)
 
 async def test_a_command_joins_its_group_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("cpu")
-    async with capped("x", 0.5, root=tmp_path) as group:
-        done = await anyio.run_process([*group.words, "/bin/sh", "-c", "echo $$"])
-        assert (group.path / "cgroup.procs").read_text() == done.stdout.decode()
+    async with capped("x", 0.5, cpu=min(os.sched_getaffinity(0)), root=tmp_path) as group:
+        done = await anyio.run_process([*group.words, "/bin/sh", "-c", "echo $$; taskset --cpu-list --pid $$"])
+        pid, affinity = done.stdout.decode().splitlines()
+        assert (group.path / "cgroup.procs").read_text().strip() == pid
+        assert affinity.endswith(f": {group.cpu}")
         _empty(group.path)
+
+
+def test_the_bench_itself_stays_off_that_processor() -> None:
+    usual = os.sched_getaffinity(0)
+    with beside(min(usual)):
+        assert os.sched_getaffinity(0) == (usual - {min(usual)} or usual)
+    assert os.sched_getaffinity(0) == usual
 
 
 async def test_without_groups_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="it takes root"):
-        async with capped("x", 0.5, root=tmp_path):
+        async with capped("x", 0.5, cpu=min(os.sched_getaffinity(0)), root=tmp_path):
             pass
 
 
