@@ -28,7 +28,7 @@ from bench.processes import BenchError, cpu_times
 from bench.results import RESULTS, write_section
 from bench.soak_verdicts import Resident, SoakRun, soak_lines, verdicts
 from bench.standing import read_standing
-from vproc.db.engine import MOST_CONNECTIONS
+from vproc.db.pool import MOST_CONNECTIONS
 from vproc.tasks import task_group
 
 CLOCKS_OFF_S = (60, -60, 0)

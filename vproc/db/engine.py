@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from vproc.db.pool import POOL_OVERFLOW, POOL_SIZE, prove_connections
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError, VprocError
 
 VARIABLE = "VPROC_DATABASE_URL"
@@ -36,13 +37,8 @@ _POOL_TIMEOUT_S = 10.0
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_RETRY_S = 0.02
 _DISPOSE_TIMEOUT_S = 5.0
-_POOL_SIZE = 5
-_POOL_OVERFLOW = 5
 _READ_ONLY = "vproc_read_only"
 _POSTGRESQL_OPTIONS = ("application_name", "host", "port", "sslmode", "statement_cache_size")
-
-MOST_CONNECTIONS = _POOL_SIZE + _POOL_OVERFLOW
-"""Of one process to its database, at any time."""
 
 _STATEMENT_AT_FAULT = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
@@ -84,8 +80,8 @@ def _sqlite_engine(url: URL, *, foreign_keys: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
-        pool_size=_POOL_SIZE,
-        max_overflow=_POOL_OVERFLOW,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
         connect_args={"timeout": _BUSY_TIMEOUT_S},
     )
@@ -139,15 +135,16 @@ def _postgresql_engine(url: URL, *, statement_timeout_s: float | None) -> AsyncE
         connect_args |= {"statement_cache_size": int(size), "prepared_statement_cache_size": int(size)}
         # behind a pooler two clients may share a server connection: their statements' names must differ
         connect_args["prepared_statement_name_func"] = lambda: f"__vproc_{uuid4().hex}__"
-    return create_async_engine(
+    engine = create_async_engine(
         url.difference_update_query(options),
         hide_parameters=True,
-        pool_size=_POOL_SIZE,
-        max_overflow=_POOL_OVERFLOW,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True,
         connect_args=connect_args,
     )
+    prove_connections(engine)
+    return engine
 
 
 @asynccontextmanager
