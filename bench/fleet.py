@@ -19,7 +19,7 @@ from bench.daemon import environment
 from bench.database import FleetDatabase, open_database
 from bench.processes import BenchError, descendants, memory_of, started
 
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 180.0
 _LOOK_EVERY_S = 0.1
 SAMPLE_EVERY_S = 1.0
 

@@ -34,6 +34,7 @@ from vproc.tasks import task_group
 CLOCKS_OFF_S = (60, -60, 0)
 """By how much the clock of each daemon is fast."""
 DAEMONS = len(CLOCKS_OFF_S)
+FULL = 10_000
 _PUT_AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
 _TELL_EVERY_S = 30.0
@@ -191,15 +192,15 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
 
 
 @click.command()
-@click.option("--jobs", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--jobs", type=click.IntRange(1), default=FULL, show_default=True)
 @click.option("--kill-every", type=click.FloatRange(2), default=60.0, show_default=True, help="Seconds between two kills.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at a time in each daemon.")
 @click.option("--seed", type=int, help="Of whom is killed; by default a new one.")
 @click.option("--json", "to_json", type=click.Path(path_type=Path), help="Where the figures go, all of them.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the section goes.")
+@click.option("--results", type=click.Path(path_type=Path), help="Where the section goes; of a full run, RESULTS.md by default.")
 @click.option("--keep", is_flag=True, help="Keep the daemons' logs, and say where.")
 def main(
-    jobs: int, kill_every: float, concurrency: int, seed: int | None, to_json: Path | None, results: Path, *, keep: bool
+    jobs: int, kill_every: float, concurrency: int, seed: int | None, to_json: Path | None, results: Path | None, *, keep: bool
 ) -> None:
     """Run it, write what was measured, and exit 1 where something does not hold."""
     plan = Plan(jobs, kill_every, concurrency, random.randrange(1_000_000) if seed is None else seed)  # noqa: S311
@@ -216,8 +217,9 @@ def main(
     lines = soak_lines(run)
     click.echo("\n".join(lines))
     if to_json is not None:
-        to_json.write_text(json.dumps(asdict(run), indent=1) + "\n")
-    write_section("Ten thousand jobs and a kill every minute", lines, to=results)
+        to_json.write_text(json.dumps(asdict(run)) + "\n")
+    if results is not None or jobs >= FULL:
+        write_section("Many daemons, one killed each minute", lines, to=results or RESULTS)
     raise click.exceptions.Exit(0 if all(verdict.holds for verdict in verdicts(run)) else 1)
 
 

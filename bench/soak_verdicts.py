@@ -76,6 +76,11 @@ class SoakRun:
     conditions: Conditions
     ffmpeg: str
 
+    @property
+    def ended_by_themselves(self) -> int:
+        """Starts that no kill explains."""
+        return self.starts - self.daemons - self.kills
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -128,9 +133,9 @@ def verdicts(run: SoakRun) -> list[Verdict]:
         ),
         Verdict(
             "nothing crashed or was left open",
-            f"{run.tracebacks} logs with a traceback, {stands.open_attempts} attempts open, "
-            f"{len(run.left_in_scratch)} working directories left",
-            run.tracebacks + stands.open_attempts + len(run.left_in_scratch) == 0,
+            f"{run.ended_by_themselves} daemons that ended by themselves, {run.tracebacks} logs with a traceback, "
+            f"{stands.open_attempts} attempts open, {len(run.left_in_scratch)} working directories left",
+            (run.ended_by_themselves, run.tracebacks, stands.open_attempts, len(run.left_in_scratch)) == (0, 0, 0, 0),
         ),
     ]
 

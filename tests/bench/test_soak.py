@@ -59,7 +59,7 @@ def test_what_is_done_twice_is_told(what: str) -> None:
 
 
 def test_a_soak_in_which_nothing_was_killed_proves_nothing() -> None:
-    assert failing(replace(RUN, kills=1)) == ["daemons were killed, and jobs with them"]
+    assert failing(replace(RUN, kills=1, starts=4)) == ["daemons were killed, and jobs with them"]
     assert failing(replace(RUN, standing=replace(WELL, interrupted=0))) == ["daemons were killed, and jobs with them"]
 
 
@@ -74,7 +74,9 @@ def test_connections_beyond_the_pools_or_none_seen_at_all_are_told(most: int) ->
     assert failing(replace(RUN, most_connections=most)) == ["connections to the database bounded by the pools"]
 
 
-@pytest.mark.parametrize("change", [{"tracebacks": 1}, {"left_in_scratch": ("x",)}, {"standing": replace(WELL, open_attempts=1)}])
+@pytest.mark.parametrize(
+    "change", [{"starts": 9}, {"tracebacks": 1}, {"left_in_scratch": ("x",)}, {"standing": replace(WELL, open_attempts=1)}]
+)
 def test_what_crashed_or_was_left_is_told(change: dict[str, object]) -> None:
     assert failing(replace(RUN, **change)) == ["nothing crashed or was left open"]
 
