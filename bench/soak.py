@@ -219,7 +219,7 @@ def main(
     if to_json is not None:
         to_json.write_text(json.dumps(asdict(run)) + "\n")
     if results is not None or jobs >= FULL:
-        write_section("Many daemons, one killed each minute", lines, to=results or RESULTS)
+        write_section("Many daemons, killed one after another", lines, to=results or RESULTS)
     raise click.exceptions.Exit(0 if all(verdict.holds for verdict in verdicts(run)) else 1)
 
 
