@@ -50,12 +50,13 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done."""
+    """What is to be done. ``most_kills``: then no more."""
 
     jobs: int
     kill_every_s: float
     concurrency: int
     seed: int
+    most_kills: int | None = None
 
 
 @dataclass(slots=True)
@@ -78,9 +79,9 @@ class _Watch:
             await anyio.sleep(SAMPLE_EVERY_S)
 
     async def kill(self, members: list[Member], plan: Plan) -> None:
-        """One of them, at its time, until cancelled."""
+        """One of them, each at its time, until cancelled."""
         chance = random.Random(plan.seed)  # noqa: S311 - so that a run can be repeated
-        while True:
+        while plan.most_kills is None or self.kills < plan.most_kills:
             await anyio.sleep(plan.kill_every_s)
             if running := [member for member in members if member.alive is not None]:
                 self.kills += chance.choice(running).kill()

@@ -85,11 +85,11 @@ def test_the_goal_of_scale_compares_the_most_with_one() -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_small_soak_holds_but_for_what_takes_longer(tmp_path: Path) -> None:
-    """Real daemons, ministack and PostgreSQL. How many are killed is the machine's: while one starts, there is one less."""
-    run = await measure_soak(tmp_path, Plan(jobs=90, kill_every_s=3.0, concurrency=2, seed=3))
+    """Real daemons, ministack and PostgreSQL. Two kills: on a busy machine daemons would else do nothing but start."""
+    run = await measure_soak(tmp_path, Plan(jobs=90, kill_every_s=3.0, concurrency=2, seed=3, most_kills=2))
     failed = {verdict.text.partition(":")[0]: verdict.found for verdict in verdicts(run) if not verdict.holds}
     assert failed.keys() - {"daemons were killed, and jobs with them"} == {"memory flat"}, failed
-    assert run.kills >= 1
+    assert 1 <= run.kills <= 2
     assert run.standing.interrupted >= 1
     assert run.calls["s3 PUT"] >= 4 * 90
     assert run.calls["sqs DeleteMessage"] >= 90
