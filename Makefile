@@ -28,7 +28,7 @@ SETUP_RELEASE := @scripts/setup release
 QUICK := tests/core tests/golden tests/workers tests/api tests/house $(wildcard tests/test_*.py)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: help demo dev test lint types unit chaos boots bench docs binary dist audit format lock setup clean
+.PHONY: help demo dev test lint types unit chaos boots bench soak docs binary dist audit format lock setup clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ bench: ## measurements: see bench/
 	$(SETUP_TEST)
 	$(BIN)/python -m bench $(ARGS)
 
+soak: ## ten thousand small jobs through three daemons over one PostgreSQL, a kill every minute: half an hour; ARGS='--jobs 300 --kill-every 10'
+	$(SETUP_TEST)
+	$(BIN)/python -m bench.soak $(ARGS)
+
 docs: ## the documentation as a site in dist/site; a link that leads nowhere is an error
 	$(SETUP_DOCS)
 	@rm -rf dist/site
@@ -104,6 +108,7 @@ lock: ## renew the lock files from pyproject.toml (needs uv); ARGS=--upgrade for
 	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --group build -o requirements.lock pyproject.toml
 	$(LOCK) $(ARGS) --extra dev --extra ffmpeg --extra postgres --extra otel --group build --group test --group lint -c requirements.lock -o requirements-test.lock pyproject.toml
 	$(LOCK) $(ARGS) --group docs -o requirements-docs.lock
+	$(LOCK) $(ARGS) --group cloud -o bench/cloud.lock
 	$(LOCK) $(ARGS) --group release --group build -c requirements.lock -o requirements-release.lock
 
 setup: ## what `make test` needs, and no more

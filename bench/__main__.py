@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 import click
 
-from bench import announce, av1, idle, quality, submit_resume
+from bench import announce, av1, idle, quality, scale, submit_resume
 from bench.announce import announce_lines, measure_announce
 from bench.av1 import av1_lines, av1_rounds, measure_av1
 from bench.clips import make_clips, make_large, require_space
@@ -25,6 +25,7 @@ from bench.processes import BenchError
 from bench.quality import measure_quality, quality_lines, quality_rounds
 from bench.results import RESULTS, held, latency_lines, memory_lines, write_section
 from bench.rounds import make_bench_clips, measure_rounds
+from bench.scale import measure_scale, scale_lines
 from bench.submit_resume import measure_resume, resume_lines
 from bench.suite import COMPARISONS, arms_of, comparison_lines
 
@@ -148,6 +149,20 @@ async def _resume(options: Options, folder: Path) -> bool:
     return _told(submit_resume.GOALS, rounds)
 
 
+async def _scale(options: Options, folder: Path) -> bool:
+    numbers = iter(range(1, options.runs_or(3) + 1))
+
+    async def measure(work: Path) -> tuple[Round, Conditions, str]:
+        return await measure_scale(work, number=next(numbers))
+
+    def tell(run: tuple[Round, Conditions, str]) -> str:
+        return ", ".join(f"{daemons}: {told['jobs_per_minute']:.1f} jobs a minute" for daemons, told in sorted(run[0].items()))
+
+    rounds, beside, versions = zip(*await _several(options.runs_or(3), folder, measure, tell), strict=True)
+    write_section("Scale", scale_lines(rounds, beside, versions[0]), to=options.results)
+    return _told(scale.GOALS, rounds)
+
+
 def _told(goals: Sequence[Goal], rounds: Sequence[Round]) -> bool:
     """Say each verdict; whether all hold."""
     for goal in goals:
@@ -163,6 +178,7 @@ _MEASUREMENTS: Mapping[str, Measure] = {
     "latency": _latency,
     "announce": _announce,
     "resume": _resume,
+    "scale": _scale,
 }
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import venv
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,11 +21,12 @@ import anyio.abc
 import anyio.to_thread
 
 from bench.clips import make_clips
-from bench.daemon import ROOT, Daemon, environment, open_daemon
+from bench.daemon import Daemon, environment, open_daemon
 from bench.figures import Conditions, percentile, spread
 from bench.goals import Figure, Goal, Round, goal_lines, rounds_table
 from bench.jobs import cpu_of
 from bench.memory import conditions, upload
+from bench.own_environment import own_environment
 from bench.processes import BenchError, cpu_times, started
 from bench.results import machine
 
@@ -38,7 +37,6 @@ _ROUND_S = 5.0
 _WARM_S = 1.0
 _LOADED_S = 15.0
 _BEGUN_WITHIN_S = 60.0
-_INSTALLED_WITHIN_S = 300.0
 _TWO = 2
 _SERVICE = Path(__file__).with_name("usual_service.py")
 _REQUIREMENTS = _SERVICE.with_suffix(".txt")
@@ -74,7 +72,7 @@ async def measure_announce(work: Path, *, runs: int) -> tuple[list[Round], list[
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < _TWO:
         raise BenchError("two cores are needed: one for the server, one for the load")
-    python = await _environment()
+    python = await own_environment(_REQUIREMENTS)
     clips = await make_clips(work, CLIPS)
     rounds: list[Round] = []
     beside: list[Conditions] = []
@@ -183,24 +181,6 @@ async def _usual_service(work: Path, python: Path, daemon: Daemon) -> AsyncItera
 async def _drain(output: anyio.abc.ByteReceiveStream) -> None:
     async for _ in output:
         pass
-
-
-async def _environment() -> Path:
-    """The interpreter of an environment that holds what the usual service needs, made where it is not there: nothing of it is
-    this project's. pip's own settings say where packages come from."""
-    digest = sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    folder = ROOT / ".cache" / f"usual-service-{digest}"
-    python = folder / "bin" / "python"
-    stamp = folder / "installed"
-    if not stamp.exists():
-        await anyio.to_thread.run_sync(lambda: venv.create(folder, with_pip=True, clear=True))
-        argv = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(_REQUIREMENTS)]
-        with anyio.fail_after(_INSTALLED_WITHIN_S):
-            done = await anyio.run_process(argv, env=environment(), check=False)
-        if done.returncode != 0:
-            raise BenchError(f"pip could not install {_REQUIREMENTS.name}: {done.stderr.decode(errors='replace').strip()[-300:]}")
-        stamp.touch()
-    return python
 
 
 def announce_lines(rounds: Sequence[Round], beside: Sequence[Conditions], ffmpeg: str) -> list[str]:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from itertools import cycle
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -15,6 +16,7 @@ from tests.support.catalog import CRASHED, FIGURES, Given, claim_request, comple
 from tests.support.postgres import PostgresServer
 from vproc.core.files import Outcome, Stage, Status
 from vproc.core.leases import AttemptFigures, Claim, ClaimRequest, ClaimState
+from vproc.db import pool
 from vproc.db.catalog import SqlCatalog, open_catalog
 from vproc.db.migrate import migrate
 from vproc.errors import ConflictError, LeaseLostError, TransientError, UnavailableError
@@ -269,3 +271,46 @@ async def test_sqlite_that_is_locked_for_long(url: str, catalog: SqlCatalog, mon
         with pytest.raises(UnavailableError):
             await impatient.request_cancel(file.file_id)
     assert (await catalog.request_cancel(file.file_id)).status is Status.CANCELLED
+
+
+async def test_connections_of_a_server_that_ended_in_between_are_replaced(
+    mortal: PostgresServer, mortal_catalog: SqlCatalog
+) -> None:
+    """Nobody but the loop hears of its end; what comes next is not told that the database is away, which it is not."""
+    calls = [mortal_catalog.check] * 4
+    assert await _together(*calls) == [None] * 4
+    await anyio.to_thread.run_sync(mortal.stop, "fast")
+    await anyio.to_thread.run_sync(mortal.start)
+    assert await _together(*calls) == [None] * 4
+
+
+async def test_connections_are_asked_only_after_they_lay_idle(
+    mortal_catalog: SqlCatalog, mortal: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ping is a transaction of its own: before each transaction it would be half of what the database is asked."""
+    dialect = mortal_catalog._database._engine.sync_engine.dialect
+    pings: list[object] = []
+    ping = dialect.do_ping
+
+    def counted(connection: Any) -> bool:
+        pings.append(connection)
+        return ping(connection)
+
+    monkeypatch.setattr(dialect, "do_ping", counted)
+    for _ in range(3):
+        await mortal_catalog.check()
+    assert pings == []
+    monkeypatch.setattr(pool, "PING_AFTER_S", 0.0)
+    await mortal_catalog.check()
+    assert len(pings) == 1
+    # One that no longer answers is replaced, and with it all that are as old.
+
+    def refused(_: Any) -> bool:
+        raise dialect.loaded_dbapi.InterfaceError("dropped on the way")
+
+    monkeypatch.setattr(dialect, "do_ping", refused)
+    before = mortal.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'vproc'")
+    await mortal_catalog.check()
+    after = mortal.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'vproc'")
+    assert after
+    assert set(before.split()).isdisjoint(after.split())

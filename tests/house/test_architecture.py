@@ -73,6 +73,9 @@ FILE_METHODS = {
 BLOCKING_CALLS = {"time.sleep", "requests.get", "urllib.request.urlopen", "urlopen"}
 
 
+CLOCKS_OF_THE_DAY = {"time", "time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+
+
 def each(modules_: tuple[Module, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("module", modules_, ids=lambda module: module.path)
 
@@ -149,6 +152,14 @@ def test_core_asks_nobody(module: Module) -> None:
         for name, line in module.calls()
         if name in IMPURE_CALLS or name.rpartition(".")[2] in FILE_METHODS
     ]
+    assert asked == []
+
+
+def test_the_catalog_reads_no_clock_of_the_day_but_the_databases() -> None:
+    """Daemons whose clocks differ by minutes share leases. What is idle here is measured by the monotonic clock."""
+    own = [module for module in modules() if module.name.startswith("vproc.db.")]
+    assert len(own) > 10
+    asked = [f"{module.path}:{line} {name}()" for module in own for name, line in module.calls() if name in CLOCKS_OF_THE_DAY]
     assert asked == []
 
 

@@ -27,6 +27,7 @@ LOCKS = (
     "requirements-test.lock",
     "requirements-docs.lock",
     "requirements-release.lock",
+    "bench/cloud.lock",
     "scripts/clips.lock",
     "scripts/node.lock",
 )
@@ -97,6 +98,7 @@ def test_the_locks_satisfy_the_project() -> None:
         ),
         ("requirements-test.lock", [*unasked, *groups["test"], *groups["lint"]]),
         ("requirements-docs.lock", groups["docs"]),
+        ("bench/cloud.lock", groups["cloud"]),
         ("requirements-release.lock", [*groups["release"], *groups["build"]]),
     ):
         pinned = pins(name)

@@ -18,11 +18,12 @@ _TIMEOUT_S = 60
 
 
 class PostgresServer:
-    """A server with the super-user ``vproc``, who needs no password, and the role ``guarded``, who does (`PASSWORD`)."""
+    """A server with the super-user ``vproc``, who needs no password, and the role ``guarded``, who does (`PASSWORD`).
+    ``settings``: lines of its configuration."""
 
     PASSWORD = "s3cret/of:guarded"
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
         self._bin = _newest_programs()
         # not under pytest's own directory: that is root's alone, and the server runs as postgres
         self._directory = Path(tempfile.mkdtemp(prefix="vproc-postgres-"))
@@ -36,6 +37,8 @@ class PostgresServer:
         (self._directory / "data/pg_hba.conf").write_text(
             "host all guarded all scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
         )
+        with (self._directory / "data/postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
         """Start, or start again; return when it takes connections."""
@@ -45,6 +48,11 @@ class PostgresServer:
     def stop(self, mode: str = "fast") -> None:
         """Stop; ``immediate`` is a crash."""
         self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
+
+    @property
+    def pid(self) -> int:
+        """The running server's first process."""
+        return int((self._directory / "data/postmaster.pid").read_text().split()[0])
 
     def remove(self) -> None:
         """Remove the cluster's directory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy import update
 from tests.support.catalog import FIGURES
 from tests.support.memory import ManualClock
 from tests.support.world import FILE_ID, KEY, World, open_world
-from vproc.core.files import FileError, Outcome, RawState, Status
+from vproc.core.files import File, FileError, Outcome, RawState, Status
 from vproc.core.keys import manifest_key
 from vproc.db.tables import disabled_endpoints, files
 from vproc.errors import ErrorCode, TransientError, UnavailableError
@@ -32,7 +32,7 @@ async def completed(world: World, key: str = KEY) -> None:
     await world.handle_next()
 
 
-def janitor_of(world: World, clock: ManualClock | None = None) -> Janitor:
+def janitor_of(world: World, clock: ManualClock | None = None, *, together_s: float = 0) -> Janitor:
     reconciler = Reconciler(
         catalog=world.catalog, raw=world.raw, processed=world.processed, queue=world.queue, metrics=world.metrics,
         delete_raw=True, tell=lambda _: None, clock=lambda: datetime.now(UTC) + EVENT_GRACE * 2,
@@ -41,7 +41,7 @@ def janitor_of(world: World, clock: ManualClock | None = None) -> Janitor:
     gauges = QueueGauges(queue=world.queue, reader=world.catalog, metrics=world.metrics, clock=clock)
     return Janitor(
         catalog=world.catalog, raw=world.raw, processed=world.processed, gauges=gauges, metrics=world.metrics,
-        reconciler=reconciler, clock=clock, jitter=lambda: 0.5,
+        reconciler=reconciler, clock=clock, jitter=lambda: 0.5, together_s=together_s,
     )  # fmt: skip
 
 
@@ -253,6 +253,33 @@ async def test_a_job_that_ends_wakes_it_also_while_it_sweeps(tmp_path: Path) -> 
             deleting.release()
             await world.raw.until(lambda: world.raw.keys == [])
         assert world.raw.calls["delete"] == 4
+
+
+async def test_jobs_that_end_together_share_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many short jobs the sweeps would else be most of what is asked of the catalog."""
+    async with open_world(tmp_path) as world:
+        asked: list[float] = []
+        again = anyio.Event()
+        look = world.catalog.pending_raw_deletes
+
+        async def counted(*, limit: int, skip: int = 0) -> Sequence[File]:
+            asked.append(anyio.current_time())
+            if len(asked) > 1:
+                again.set()
+            return await look(limit=limit, skip=skip)
+
+        monkeypatch.setattr(world.catalog, "pending_raw_deletes", counted)
+        janitor = janitor_of(world, together_s=0.3)
+        async with running(janitor):
+            await world.queue.called("depths")
+            for _ in range(5):
+                janitor.wake()
+                await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(5):
+                await again.wait()
+            await anyio.wait_all_tasks_blocked()
+        assert len(asked) == 2
+        assert asked[1] - asked[0] >= 0.3
 
 
 @pytest.mark.parametrize("error", [AWAY, RuntimeError("a bug")])

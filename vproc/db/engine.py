@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from vproc.db.pool import POOL_OVERFLOW, POOL_SIZE, prove_connections
 from vproc.errors import ConfigError, DependencyError, ErrorCode, TransientError, UnavailableError, VprocError
 
 VARIABLE = "VPROC_DATABASE_URL"
@@ -79,8 +80,8 @@ def _sqlite_engine(url: URL, *, foreign_keys: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
-        pool_size=5,
-        max_overflow=5,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
         connect_args={"timeout": _BUSY_TIMEOUT_S},
     )
@@ -134,15 +135,16 @@ def _postgresql_engine(url: URL, *, statement_timeout_s: float | None) -> AsyncE
         connect_args |= {"statement_cache_size": int(size), "prepared_statement_cache_size": int(size)}
         # behind a pooler two clients may share a server connection: their statements' names must differ
         connect_args["prepared_statement_name_func"] = lambda: f"__vproc_{uuid4().hex}__"
-    return create_async_engine(
+    engine = create_async_engine(
         url.difference_update_query(options),
         hide_parameters=True,
-        pool_size=5,
-        max_overflow=5,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True,
         connect_args=connect_args,
     )
+    prove_connections(engine)
+    return engine
 
 
 @asynccontextmanager

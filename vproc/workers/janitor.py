@@ -23,6 +23,9 @@ from vproc.telemetry import Metrics
 from vproc.workers.reconcile import Reconciler
 
 SWEEP_EVERY_S = 60.0
+TOGETHER_S = 2.0
+"""From a job's end to its sweep. Jobs that end within it share one, and what they still do themselves at their end, such as
+deleting the original, is not done a second time beside them."""
 PENDING_GRACE_S = 24 * 3600.0
 DEPTH_EVERY_BUSY_S = 60.0
 DEPTH_EVERY_IDLE_S = 360.0
@@ -48,7 +51,9 @@ class Janitor:
         reconciler: Reconciler,
         clock: Callable[[], float] = monotonic,
         jitter: Callable[[], float] = random.random,
+        together_s: float = TOGETHER_S,
     ) -> None:
+        self._together_s = together_s
         self._catalog = catalog
         self._raw = raw
         self._processed = processed
@@ -77,6 +82,7 @@ class Janitor:
             await self._tried("reconcile", self._reconcile())
             with anyio.move_on_after(SWEEP_EVERY_S):
                 await self._woken.wait()
+                await anyio.sleep(self._together_s)
 
     async def sweep(self) -> None:
         """One round. What cannot be done to one file is tried again at the next, and holds up no other."""
