@@ -30,6 +30,7 @@ SETTINGS = {"VPROC_RAW_BUCKET": "acme-raw", "VPROC_PROCESSED_BUCKET": "acme-out"
 ENDS_WITHIN_S = 60
 _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)$")
 _HEADING = re.compile(r"^#{1,6} +(.+)$")
+_HERE = Path(__file__).relative_to(ROOT).as_posix()
 _AWS = Path(sys.executable).parent / "aws"
 # What may stand before a command.
 _BEFORE = re.compile(r"[|&;(]+|then|do|exec|\w+=.*")
@@ -96,7 +97,8 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
 
 
 def script_of(section: str, language: str | None = None) -> str:
-    """The commands of a section, or its blocks of another language; at least one."""
+    """The commands of a section, or its blocks of another language; at least one. A test that calls it answers for them:
+    `claimed` reads the call, so its arguments are literals."""
     wanted = SHELL if language is None else (language,)
     found = [block.commands for block in blocks() if block.section == section and block.language in wanted]
     if not found:
@@ -117,14 +119,14 @@ def runs_each(*sections: str) -> pytest.MarkDecorator:
 
 
 @cache
-def claimed(folder: Path = TESTS / "e2e") -> frozenset[tuple[str, str]]:
-    """Section and language of every block that a test answers for, by `runs` and `runs_each`."""
+def claimed() -> frozenset[tuple[str, str]]:
+    """Section and language of every block that a test answers for, by `runs`, `runs_each` and `script_of`."""
     found = set()
-    for module in modules(folder):
-        if not module.name.rpartition(".")[2].startswith("test_documentation"):
+    for module in modules(TESTS):
+        if module.path == _HERE:
             continue
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and dotted(node.func) in ("runs", "runs_each") and node.args:
+            if isinstance(node, ast.Call) and dotted(node.func) in ("runs", "runs_each", "script_of"):
                 kinds = [keyword.value for keyword in node.keywords if keyword.arg == "language"]
                 languages = [ast.literal_eval(kind) for kind in kinds] or SHELL
                 found |= {(ast.literal_eval(section), language) for section in node.args for language in languages}

@@ -11,10 +11,12 @@ const KINDS = { hls: "HLS playlist", dash: "DASH manifest", poster: "Poster", sp
 const FIRST = ["video", "audio", "hls", "dash", "captions", "poster"];
 const section = (title, ...children) => h("section", { "aria-label": title }, h("h4", title), ...children);
 
+const styled = new Promise((resolve) => document.head.append(h("link", { rel: "stylesheet", href: "/assets/detail.css", onload: resolve, onerror: resolve })));
+
 // Fills `host`. Gives what ends it.
 export async function showDetail(host, file) {
   const { file_id: id, file_name: name } = file;
-  const [{ outputs }, playback] = await Promise.all([ask(`/upload/${id}/download/processed`), playbackOf(id)]);
+  const [{ outputs }, playback] = await Promise.all([ask(`/upload/${id}/download/processed`), playbackOf(id), styled]);
   const manifest = outputs.find(({ kind }) => kind === "metadata");
   const told = manifest && (await fetch(manifest.url).then((answer) => answer.json()).catch(() => null));
   const source = playable(outputs, playback);
