@@ -12,8 +12,10 @@ import pytest
 from tests.support.caller import Caller, fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
+from tests.support.documents import runs, script_of
 from tests.support.machine import PACKAGES, Machine, booted, put_checkout
 from tests.support.media import clip
+from tests.support.network import RESOLVER, Network
 from tests.support.ports import free_port
 from tests.support.tree import make_tree, run
 
@@ -23,21 +25,24 @@ DRAIN_S = 120
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A store and a queue on this machine, whose own daemon takes no jobs."""
-    with dev(tmp_path_factory.mktemp("store"), VPROC_ROLES="api") as running:
-        yield running
+def machine(workshop: Path, network: Network) -> Iterator[Machine]:
+    """A Debian with vproc installed as the page says; nothing is set yet, so that the service is not started. It and all that the
+    tests ask of it is in that network, where the port that the page names is free."""
+    tree = make_tree(workshop / "machine", SUITE, PACKAGES)
+    put_checkout(tree, "/root/vproc")
+    (tree / "etc/resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+    with network.entered(), booted(tree, workshop / "machine.log") as machine:
+        install = script_of("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="console")
+        machine.type(install, folder="/root/vproc", within_s=900)
+        assert machine.shown(UNIT, "ActiveState")["ActiveState"] == "inactive"
+        yield machine
 
 
 @pytest.fixture(scope="module")
-def machine(workshop: Path) -> Iterator[Machine]:
-    """A Debian with vproc installed by its script; nothing is set yet, so that the service is not started."""
-    tree = make_tree(workshop / "machine", SUITE, PACKAGES)
-    put_checkout(tree, "/root/vproc")
-    with booted(tree, workshop / "machine.log") as machine:
-        machine.run("/root/vproc/systemd/install", within_s=900)
-        assert machine.shown(UNIT, "ActiveState")["ActiveState"] == "inactive"
-        yield machine
+def store(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A store and a queue that the machine reaches, whose own daemon takes no jobs."""
+    with dev(tmp_path_factory.mktemp("store"), VPROC_ROLES="api") as running:
+        yield running
 
 
 @pytest.fixture
@@ -78,6 +83,25 @@ def until_encoding(machine: Machine, caller: Caller, file_id: str) -> None:
         return bool(shown["stage"] == "encode")
 
     until(looks, within_s=60, what="the encoding")
+
+
+@runs("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="sh")
+def test_it_starts_and_is_looked_at_as_the_page_says(machine: Machine, store: Daemon, script: str) -> None:
+    """With the settings that there must be and no other: it runs, has nothing to warn of, and is ready at the port of its own."""
+    told = {
+        name: value
+        for name, value in store.settings.items()
+        if name.startswith(("AWS_", "VPROC_RAW", "VPROC_PROCESSED", "VPROC_Q"))
+    }
+    machine.write("/etc/vproc/vproc.env", "".join(f"{name}={value}\n" for name, value in told.items()))
+    try:
+        said = machine.type(script)
+    finally:
+        machine.tried("systemctl", "stop", UNIT)
+        machine.tried("systemctl", "reset-failed", UNIT)
+    assert "Active: active (running)" in said
+    assert "-- No entries --" in said
+    assert json.loads(said.splitlines()[-1])
 
 
 def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine, settings: dict[str, str]) -> None:

@@ -30,7 +30,6 @@ SETTINGS = {"VPROC_RAW_BUCKET": "acme-raw", "VPROC_PROCESSED_BUCKET": "acme-out"
 ENDS_WITHIN_S = 60
 _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)$")
 _HEADING = re.compile(r"^#{1,6} +(.+)$")
-_HERE = Path(__file__).relative_to(ROOT).as_posix()
 _AWS = Path(sys.executable).parent / "aws"
 # What may stand before a command.
 _BEFORE = re.compile(r"[|&;(]+|then|do|exec|\w+=.*")
@@ -123,10 +122,9 @@ def claimed() -> frozenset[tuple[str, str]]:
     """Section and language of every block that a test answers for, by `runs`, `runs_each` and `script_of`."""
     found = set()
     for module in modules(TESTS):
-        if module.path == _HERE:
-            continue
+        imported = {name.removeprefix(f"{__name__}.") for name, _ in module.imports() if name.startswith(f"{__name__}.")}
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and dotted(node.func) in ("runs", "runs_each", "script_of"):
+            if isinstance(node, ast.Call) and dotted(node.func) in {"runs", "runs_each", "script_of"} & imported:
                 kinds = [keyword.value for keyword in node.keywords if keyword.arg == "language"]
                 languages = [ast.literal_eval(kind) for kind in kinds] or SHELL
                 found |= {(ast.literal_eval(section), language) for section in node.args for language in languages}
