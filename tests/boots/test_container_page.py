@@ -15,7 +15,7 @@ from tests.support.caller import Caller, fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
 from tests.support.documents import runs, script_of
-from tests.support.engine import IMAGE, Engine
+from tests.support.engine import GATEWAY, IMAGE, Engine
 from tests.support.media import clip
 from tests.support.postgres import PostgresServer
 from tests.support.source import ROOT
@@ -37,14 +37,14 @@ def answers() -> bool:
 def store(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A store and a queue where containers on the bridge find them, whose own daemon takes no jobs."""
     folder = tmp_path_factory.mktemp("store")
-    with dev(folder, VPROC_ROLES="api", VPROC_HOST=engine.gateway(), VPROC_AUTH="none") as running:
+    with dev(folder, VPROC_ROLES="api", VPROC_HOST=GATEWAY, VPROC_AUTH="none") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def database(engine: Engine) -> Iterator[PostgresServer]:
     """Likewise."""
-    server = PostgresServer(address=engine.gateway(), clients="samenet")
+    server = PostgresServer(address=GATEWAY, clients="samenet")
     server.start()
     yield server
     server.stop()

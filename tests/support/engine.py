@@ -22,6 +22,8 @@ from tests.support.tree import make_tree, run
 
 IMAGE = "vproc"
 BASE = re.compile(r"^FROM (debian:(\w+)-slim)", re.MULTILINE)
+GATEWAY = "172.17.0.1"
+"""Where a container on the bridge finds what listens in the network."""
 BUILT_WITHIN_S = 900
 
 
@@ -83,10 +85,6 @@ class Engine:
         assert shell.returncode == 0, f"{script}\n{out[-3000:]}\n{err[-3000:]}"
         return out
 
-    def gateway(self) -> str:
-        """Where a container on the bridge finds what listens in the network."""
-        return self.docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
-
     def docker(self, *words: object, within_s: float = 120) -> str:
         """Run one that must succeed; what it prints."""
         return run(*self.command(*words), within_s=within_s)
@@ -120,6 +118,7 @@ def running_engine(folder: Path, network: Network) -> Iterator[Engine]:
         process = subprocess.Popen(
             network.command(
                 *("dockerd", "-H", engine.address, "--data-root", f"{folder}/data", "--dns", RESOLVER),
+                f"--bip={GATEWAY}/16",
                 *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/dockerd.pid"),
             ),
             stdout=log,
