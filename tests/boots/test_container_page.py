@@ -93,7 +93,7 @@ def test_run_it(engine: Engine, settings: dict[str, str], script: str, tmp_path:
     engine.type(script, tmp_path)
     try:
         until(answers, within_s=STARTS_WITHIN_S, what="the daemon in the container")
-        [key] = re.findall(r"vproc_\w+", engine.type(make_key, tmp_path))
+        [key] = re.findall(r"vproc_\S+", engine.type(make_key, tmp_path))
         assert Caller(API).ask("/uploads").status == 401
         caller = Caller(API, key)
         caller.completed(caller.upload(clip("short.mp4")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,25 +86,6 @@ def until_encoding(machine: Machine, caller: Caller, file_id: str) -> None:
     until(looks, within_s=60, what="the encoding")
 
 
-@runs("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="sh")
-def test_it_starts_and_is_looked_at_as_the_page_says(machine: Machine, store: Daemon, script: str) -> None:
-    """With the settings that there must be and no other: it runs, has nothing to warn of, and is ready at the port of its own."""
-    told = {
-        name: value
-        for name, value in store.settings.items()
-        if name.startswith(("AWS_", "VPROC_RAW", "VPROC_PROCESSED", "VPROC_Q"))
-    }
-    machine.write("/etc/vproc/vproc.env", "".join(f"{name}={value}\n" for name, value in told.items()))
-    try:
-        said = machine.type(script)
-    finally:
-        machine.tried("systemctl", "stop", UNIT)
-        machine.tried("systemctl", "reset-failed", UNIT)
-    assert "Active: active (running)" in said
-    assert "-- No entries --" in said
-    assert json.loads(said.splitlines()[-1])
-
-
 def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine, settings: dict[str, str]) -> None:
     """`systemctl start` returns when `/readyz` says yes. Secrets come as credentials, logs with their priority."""
     machine.write("/etc/vproc/secrets/database_url", "sqlite:////var/lib/vproc/from-a-secret.db", 0o600)
@@ -126,6 +108,28 @@ def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine,
     probed = next(json.loads(entry["MESSAGE"]) for entry in entries if "sandbox_probed" in entry["MESSAGE"])
     assert probed["sandbox"].startswith("full")
     (machine.tree / "etc/vproc/secrets/database_url").unlink()
+
+
+@runs("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="sh")
+def test_it_starts_and_is_looked_at_as_the_page_says(machine: Machine, store: Daemon, script: str) -> None:
+    """With the settings that there must be and no other: it runs, warns of nothing but what its ffmpeg lacks, and is ready at the
+    port that the page names."""
+    told = {
+        name: value
+        for name, value in store.settings.items()
+        if name.startswith(("AWS_", "VPROC_RAW", "VPROC_PROCESSED", "VPROC_Q"))
+    }
+    machine.write("/etc/vproc/vproc.env", "".join(f"{name}={value}\n" for name, value in told.items()))
+    try:
+        said = machine.type(script)
+    finally:
+        machine.tried("systemctl", "stop", UNIT)
+        machine.tried("systemctl", "reset-failed", UNIT)
+    assert "Active: active (running)" in said
+    assert '"level": "error"' not in said
+    warnings = [line for line in said.splitlines() if '"level": "warning"' in line]
+    assert {word for line in warnings for word in re.findall(r'"event": "(\w+)"', line)} <= {"profile_unavailable"}
+    assert json.loads(said.splitlines()[-1])["status"] == "ready"
 
 
 def test_a_stop_in_the_middle_of_a_job_lets_it_end(machine: Machine, settings: dict[str, str], tmp_path: Path) -> None:
