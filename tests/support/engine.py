@@ -117,6 +117,8 @@ def running_engine(folder: Path, network: Network) -> Iterator[Engine]:
     with (folder / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
             network.command(
+                # What it mounts goes with it.
+                *("unshare", "--mount"),
                 *("dockerd", "-H", engine.address, "--data-root", f"{folder}/data", "--dns", RESOLVER),
                 f"--bip={GATEWAY}/16",
                 *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/dockerd.pid"),
