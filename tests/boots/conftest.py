@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documents import script_of
 from tests.support.engine import Engine, running_engine
+from tests.support.network import Network, own_network
 from tests.support.source import ROOT
 from tests.support.tree import run
 
@@ -25,15 +27,30 @@ def workshop() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def engine(workshop: Path) -> Iterator[Engine]:
+def network(workshop: Path) -> Iterator[Network]:
+    """One where the ports that the pages name are free."""
+    with own_network(workshop) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def within(network: Network) -> Iterator[None]:
+    """All that the module asks and starts is in that network."""
+    with network.entered():
+        yield
+
+
+@pytest.fixture(scope="session")
+def engine(workshop: Path, network: Network) -> Iterator[Engine]:
     """A container engine of its own, with the image of this tree in it."""
-    with running_engine(workshop) as engine:
+    with running_engine(workshop, network) as engine:
         engine.build()
         yield engine
 
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    """The one file, built of this tree."""
-    run("make", "--no-print-directory", "-C", ROOT, "binary", within_s=BUILT_WITHIN_S)
+    """The one file, built of this tree as its page says: by the first of the two commands."""
+    build, _ = script_of("docs/how-to/one-file.md#run-it-from-one-file").splitlines()
+    run("bash", "-euc", f"cd '{ROOT}'; {build}", within_s=BUILT_WITHIN_S)
     return ROOT / "dist" / "vproc"

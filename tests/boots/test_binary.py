@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.caller import Caller, fetch
 from tests.support.cluster import until
+from tests.support.documents import script_of
 from tests.support.media import clip
 from tests.support.tree import make_tree, run
 
@@ -61,11 +62,12 @@ class Machine:
 
     @contextmanager
     def dev(self) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any], Path]]:
-        """`vproc dev`, ready: its process, its ready line, its log."""
+        """What the page has a person type second, ready: its process, its ready line, its log."""
+        _, typed = script_of("docs/how-to/one-file.md#run-it-from-one-file").splitlines()
         output, log = self.tree.parent / "dev.out", self.tree.parent / "dev.err"
         with output.open("wb") as out, log.open("wb") as err:
             process = subprocess.Popen(
-                self.command("/usr/local/bin/vproc", "dev", "--port", 0, "--data", "data", VPROC_LOG_FORMAT="json"),
+                self.command("/bin/sh", "-euc", f"exec {typed}", VPROC_PORT="0", VPROC_LOG_FORMAT="json"),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -97,8 +99,9 @@ def machine(workshop: Path, program: Path) -> Machine:
     tree = make_tree(workshop / "no-python", SUITE)
     shutil.copy(program, tree / "usr/local/bin/vproc")
     shutil.copy(clip("short.mp4"), tree / "usr/local/share/short.mp4")
-    for folder in (HOME, "/empty"):
+    for folder in (HOME, f"{HOME}/dist", "/empty"):
         (tree / folder[1:]).mkdir()
+    (tree / HOME[1:] / "dist/vproc").symlink_to("/usr/local/bin/vproc")
     os.chown(tree / HOME[1:], USER, USER)
     assert run("find", tree / "usr", tree / "opt", "-name", "*python3*").splitlines() == []
     return Machine(tree)

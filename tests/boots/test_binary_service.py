@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from tests.support.caller import Caller, fetch
 from tests.support.daemon import Daemon, dev
-from tests.support.documents import blocks
+from tests.support.documents import script_of
 from tests.support.machine import PACKAGES, Machine, booted
 from tests.support.media import clip
 from tests.support.ports import free_port
@@ -20,12 +19,6 @@ from tests.support.tree import make_tree
 
 UNIT = "vproc.service"
 SUITE = "bookworm"
-PAGE = "docs/how-to/one-file.md#as-a-service"
-
-
-def block(language: str) -> str:
-    [found] = [block.text for block in blocks() if block.section == PAGE and block.language == language]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +37,10 @@ def machine(workshop: Path, program: Path) -> Iterator[Machine]:
     shutil.copy(ROOT / "systemd" / UNIT, tree / "etc/systemd/system")
     with booted(tree, workshop / "one-file.log") as machine:
         assert machine.tried("python3", "--version").returncode != 0
-        script = re.sub(r"^sudo ", "env ", block("sh"), flags=re.MULTILINE)
-        machine.run("sh", "-euc", f"mkdir -p /etc/vproc/secrets; cd /root; {script}")
-        machine.write(f"/etc/systemd/system/{UNIT}.d/override.conf", block("ini"), 0o644)
+        machine.run("mkdir", "-p", "/etc/vproc/secrets")
+        machine.type(script_of("docs/how-to/one-file.md#as-a-service", language="sh"))
+        override = script_of("docs/how-to/one-file.md#as-a-service", language="ini")
+        machine.write(f"/etc/systemd/system/{UNIT}.d/override.conf", override, 0o644)
         machine.run("systemctl", "daemon-reload")
         yield machine
 

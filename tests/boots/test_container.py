@@ -20,6 +20,8 @@ from tests.support.engine import IMAGE, Container, Engine
 from tests.support.media import clip
 from tests.support.tree import run
 
+pytestmark = pytest.mark.usefixtures("within")
+
 MB = 1_000_000
 LARGEST_BYTES = 350 * MB
 FIRST_JOB_WITHIN_S = 5.0

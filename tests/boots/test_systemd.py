@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from tests.support.caller import Caller, fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
+from tests.support.documents import runs, script_of
 from tests.support.machine import PACKAGES, Machine, booted, put_checkout
 from tests.support.media import clip
+from tests.support.network import RESOLVER, Network
 from tests.support.ports import free_port
 from tests.support.tree import make_tree, run
 
@@ -23,21 +26,24 @@ DRAIN_S = 120
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A store and a queue on this machine, whose own daemon takes no jobs."""
-    with dev(tmp_path_factory.mktemp("store"), VPROC_ROLES="api") as running:
-        yield running
+def machine(workshop: Path, network: Network) -> Iterator[Machine]:
+    """A Debian with vproc installed as the page says; nothing is set yet, so that the service is not started. It and all that the
+    tests ask of it is in that network, where the port that the page names is free."""
+    tree = make_tree(workshop / "machine", SUITE, PACKAGES)
+    put_checkout(tree, "/root/vproc")
+    (tree / "etc/resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+    with network.entered(), booted(tree, workshop / "machine.log") as machine:
+        install = script_of("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="console")
+        machine.type(install, folder="/root/vproc", within_s=900)
+        assert machine.shown(UNIT, "ActiveState")["ActiveState"] == "inactive"
+        yield machine
 
 
 @pytest.fixture(scope="module")
-def machine(workshop: Path) -> Iterator[Machine]:
-    """A Debian with vproc installed by its script; nothing is set yet, so that the service is not started."""
-    tree = make_tree(workshop / "machine", SUITE, PACKAGES)
-    put_checkout(tree, "/root/vproc")
-    with booted(tree, workshop / "machine.log") as machine:
-        machine.run("/root/vproc/systemd/install", within_s=900)
-        assert machine.shown(UNIT, "ActiveState")["ActiveState"] == "inactive"
-        yield machine
+def store(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A store and a queue that the machine reaches, whose own daemon takes no jobs."""
+    with dev(tmp_path_factory.mktemp("store"), VPROC_ROLES="api") as running:
+        yield running
 
 
 @pytest.fixture
@@ -102,6 +108,28 @@ def test_start_means_ready_and_a_job_is_done_in_the_whole_jail(machine: Machine,
     probed = next(json.loads(entry["MESSAGE"]) for entry in entries if "sandbox_probed" in entry["MESSAGE"])
     assert probed["sandbox"].startswith("full")
     (machine.tree / "etc/vproc/secrets/database_url").unlink()
+
+
+@runs("docs/how-to/run-as-a-service.md#run-it-as-a-service", language="sh")
+def test_it_starts_and_is_looked_at_as_the_page_says(machine: Machine, store: Daemon, script: str) -> None:
+    """With the settings that there must be and no other: it runs, warns of nothing but what its ffmpeg lacks, and is ready at the
+    port that the page names."""
+    told = {
+        name: value
+        for name, value in store.settings.items()
+        if name.startswith(("AWS_", "VPROC_RAW", "VPROC_PROCESSED", "VPROC_Q"))
+    }
+    machine.write("/etc/vproc/vproc.env", "".join(f"{name}={value}\n" for name, value in told.items()))
+    try:
+        said = machine.type(script)
+    finally:
+        machine.tried("systemctl", "stop", UNIT)
+        machine.tried("systemctl", "reset-failed", UNIT)
+    assert "Active: active (running)" in said
+    assert '"level": "error"' not in said
+    warnings = [line for line in said.splitlines() if '"level": "warning"' in line]
+    assert {word for line in warnings for word in re.findall(r'"event": "(\w+)"', line)} <= {"profile_unavailable"}
+    assert json.loads(said.splitlines()[-1])["status"] == "ready"
 
 
 def test_a_stop_in_the_middle_of_a_job_lets_it_end(machine: Machine, settings: dict[str, str], tmp_path: Path) -> None:

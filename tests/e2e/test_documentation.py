@@ -1,7 +1,8 @@
-"""The documentation as a whole: every block of README.md and docs/ is typed in as it stands by a test beside this one, or is
-checked here for what it is, or is listed in `NOT_RUN` with the reason.
+"""The documentation as a whole: every block of README.md and docs/ is typed in as it stands by a test, or is checked here for
+what it is, or is a figure.
 
-Commands run in `test_documentation_sessions.py` over a daemon, and in `test_documentation_settings.py` without one.
+Commands run in `test_documentation_sessions.py` over a daemon, and in `test_documentation_settings.py` without one; those that
+need root or an engine in `tests/boots`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import tree_sitter_kotlin
+import tree_sitter_swift
+from tree_sitter import Language, Parser
 
 from tests.support import daemon
 from tests.support.documents import (
@@ -40,37 +44,32 @@ from vproc.http import ROUTES
 
 pytestmark = pytest.mark.xdist_group("e2e-documentation")
 
-NOT_RUN = {
-    "README.md#how-it-works": "a figure",
-    "docs/why/architecture.md#what-may-know-what": "a figure; import-linter holds the code to it",
-    "docs/why/delivery.md#the-commit-protocol": "a figure",
-    "docs/how-to/scale.md#the-number-to-scale-by": "a query of Prometheus, which the dashboard's test asks",
-    "docs/how-to/upload-from-a-mobile-app.md#swift": "no compiler of Swift here",
-    "docs/how-to/upload-from-a-mobile-app.md#kotlin": "no compiler of Kotlin here, nor OkHttp",
-    "docs/how-to/run-as-a-service.md#run-it-as-a-service": "root, and a machine whose services it may change",
-    "docs/how-to/run-as-a-service.md#run-it-as-a-service:2": "likewise",
-    "docs/how-to/run-in-a-container.md#run-it-in-a-container": "root and a container engine: `make boots` builds the image",
-    "docs/how-to/run-in-a-container.md#try-it": "likewise; runs it",
-    "docs/how-to/run-in-a-container.md#a-container-for-each-video": "likewise",
-    "docs/how-to/run-in-a-container.md#run-it": "likewise; runs it, confined as here",
-    "docs/how-to/one-file.md#run-it-from-one-file": "packs for half a minute: `make boots` builds it and runs it without Python",
-    "docs/how-to/one-file.md#as-a-service": "root: `make boots` has root unpack it for another user",
-}
-"""Blocks that do not run, and why. The `vproc` commands in them are read by the command line all the same."""
+FIGURE = "text"
 
 # --- all of it -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_block_runs_or_says_why_not() -> None:
-    """A block that nobody runs or checks is told, and so is an entry without its block."""
-    keys = {block.key for block in blocks()}
+def test_every_block_runs_or_is_checked() -> None:
+    """A block that nobody runs or checks is told, unless it is a figure, and so is a test of a block that is not there."""
     ran = {block.key for block in blocks() if (block.section, block.language) in claimed()}
     checked = {block.key for block in blocks() if block.language in CHECKS}
+    figures = {block.key for block in blocks() if block.language == FIGURE}
     assert len(ran) > 30
-    assert keys - ran - checked - set(NOT_RUN) == set()
-    assert set(NOT_RUN) - keys == set()
-    assert set(NOT_RUN) & (ran | checked) == set()
-    assert {section for section, _ in claimed()} - {block.section for block in blocks()} == set()
+    assert {block.key for block in blocks()} - ran - checked - figures == set()
+    there = {(block.section, block.language) for block in blocks()}
+    assert {section for section, _ in claimed()} - {section for section, _ in there} == set()
+    assert {(section, language) for section, language in claimed() if language not in SHELL} - there == set()
+
+
+def test_a_figure_is_no_command() -> None:
+    """No line of it begins with a word that a line of commands begins with."""
+    programs = {line.split()[0] for block in blocks() if block.language in SHELL for line in _lines(block.commands)}
+    assert {"curl", "docker", "make", "sudo", "vproc"} <= programs
+    assert programs & {line.split()[0] for block in blocks() if block.language == FIGURE for line in _lines(block.text)} == set()
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def test_every_command_of_ours_is_one() -> None:
@@ -162,6 +161,27 @@ def _check_js(text: str, folder: Path) -> None:
     assert told.returncode == 0, told.stderr
 
 
+def _check_swift(text: str, folder: Path) -> None:
+    """Parsed, and never compiled: no compiler of it is a package."""
+    assert _parses(tree_sitter_swift.language(), text)
+
+
+def _check_kotlin(text: str, folder: Path) -> None:
+    """Likewise."""
+    assert _parses(tree_sitter_kotlin.language(), text)
+
+
+def _parses(grammar: object, text: str) -> bool:
+    return not Parser(Language(grammar)).parse(text.encode()).root_node.has_error
+
+
+def test_what_does_not_parse_is_told() -> None:
+    """The two above find a bracket that is lacking."""
+    for language, grammar in (("swift", tree_sitter_swift.language()), ("kotlin", tree_sitter_kotlin.language())):
+        [text] = [block.text for block in blocks() if block.language == language]
+        assert not _parses(grammar, text.replace(")", "", 1))
+
+
 def _check_html(text: str, folder: Path) -> None:
     opened: list[str] = []
 
@@ -211,6 +231,8 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "toml": _check_toml,
     "python": _check_python,
     "js": _check_js,
+    "swift": _check_swift,
+    "kotlin": _check_kotlin,
     "html": _check_html,
     "ini": _check_unit,
     "yaml": _check_prometheus,

@@ -49,7 +49,7 @@ def test_settings_are_taken(script: str, tmp_path: Path) -> None:
 def test_profiles_of_your_own(script: str, tmp_path: Path) -> None:
     """The page's file of profiles passes the page's check, and a fault in it does not."""
     shell = Shell(tmp_path)
-    written = script_of("docs/how-to/own-profiles.md#profiles-of-your-own", "toml")
+    written = script_of("docs/how-to/own-profiles.md#profiles-of-your-own", language="toml")
     (tmp_path / "profiles.toml").write_text(written)
     shell.run(script)
     (tmp_path / "profiles.toml").write_text(written.replace("crf", "crv", 1))
@@ -95,7 +95,7 @@ def test_the_pages_javascript_verifies(script: str, tmp_path: Path) -> None:
 
 def test_the_direct_job_is_one() -> None:
     """The page's message is read as it means to be."""
-    envelope = parse_message(script_of("docs/reference/messages.md#direct-jobs", "json"), raw_bucket="acme-video-raw")
+    envelope = parse_message(script_of("docs/reference/messages.md#direct-jobs", language="json"), raw_bucket="acme-video-raw")
     assert "archive/1999/tape 12.avi" in repr(envelope)
 
 

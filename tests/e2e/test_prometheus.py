@@ -17,6 +17,7 @@ import pytest
 from tests.support.caller import fetch
 from tests.support.cluster import until
 from tests.support.daemon import Daemon, dev
+from tests.support.documents import runs
 from tests.support.media import clip
 from tests.support.watching import ALERTS, alerts, dashboard_queries
 
@@ -115,3 +116,10 @@ def test_each_query_of_the_dashboard_is_answered(prometheus: Prometheus) -> None
         if not prometheus.query(expression):
             empty.add(title)
     assert empty <= SILENT
+
+
+@runs("docs/how-to/scale.md#the-number-to-scale-by", language="promql")
+def test_the_query_to_scale_by_is_answered(prometheus: Prometheus, script: str) -> None:
+    """As the page has it: of a daemon that has nothing to do, nothing for each slot."""
+    [answer] = prometheus.query(script)
+    assert float(answer["value"][1]) == 0

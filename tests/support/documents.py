@@ -96,7 +96,8 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
 
 
 def script_of(section: str, language: str | None = None) -> str:
-    """The commands of a section, or its blocks of another language; at least one."""
+    """The commands of a section, or its blocks of another language; at least one. A test that calls it answers for them:
+    `claimed` reads the call, so its arguments are literals."""
     wanted = SHELL if language is None else (language,)
     found = [block.commands for block in blocks() if block.section == section and block.language in wanted]
     if not found:
@@ -117,14 +118,13 @@ def runs_each(*sections: str) -> pytest.MarkDecorator:
 
 
 @cache
-def claimed(folder: Path = TESTS / "e2e") -> frozenset[tuple[str, str]]:
-    """Section and language of every block that a test answers for, by `runs` and `runs_each`."""
+def claimed() -> frozenset[tuple[str, str]]:
+    """Section and language of every block that a test answers for, by `runs`, `runs_each` and `script_of`."""
     found = set()
-    for module in modules(folder):
-        if not module.name.rpartition(".")[2].startswith("test_documentation"):
-            continue
+    for module in modules(TESTS):
+        imported = {name.removeprefix(f"{__name__}.") for name, _ in module.imports() if name.startswith(f"{__name__}.")}
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and dotted(node.func) in ("runs", "runs_each") and node.args:
+            if isinstance(node, ast.Call) and dotted(node.func) in {"runs", "runs_each", "script_of"} & imported:
                 kinds = [keyword.value for keyword in node.keywords if keyword.arg == "language"]
                 languages = [ast.literal_eval(kind) for kind in kinds] or SHELL
                 found |= {(ast.literal_eval(section), language) for section in node.args for language in languages}

@@ -13,7 +13,7 @@ from tests.support.cluster import until
 from tests.support.source import ROOT, committed
 from tests.support.tree import run
 
-PACKAGES = ("dbus", "procps", "python3", "python3-venv", "systemd", "systemd-sysv")
+PACKAGES = ("curl", "dbus", "procps", "python3", "python3-venv", "sudo", "systemd", "systemd-sysv")
 BOOTS_WITHIN_S = 60
 # nspawn's own list of system calls is older than Landlock.
 _LANDLOCK = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
@@ -35,6 +35,10 @@ class Machine:
     def run(self, *words: object, within_s: float = 300) -> str:
         """Run one that must succeed; what it prints."""
         return run(*self.command(*words), within_s=within_s)
+
+    def type(self, script: str, *, folder: str = "/root", within_s: float = 300) -> str:
+        """Type a page's commands in a folder, as they stand there; they must succeed. What they print."""
+        return self.run("bash", "-euo", "pipefail", "-c", f"cd {folder}\n{script}", within_s=within_s)
 
     def tried(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Run one that may fail."""
@@ -68,6 +72,7 @@ def booted(tree: Path, log: Path) -> Iterator[Machine]:
         process = subprocess.Popen(
             [
                 *("systemd-nspawn", "-D", str(tree), "--register=no", "--keep-unit", "--console=pipe"),
+                "--resolv-conf=off",
                 *(f"--system-call-filter={_LANDLOCK}", "-b"),
             ],
             stdin=subprocess.DEVNULL,

@@ -23,7 +23,10 @@ class PostgresServer:
 
     PASSWORD = "s3cret/of:guarded"
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, address: str = "127.0.0.1", clients: str = "127.0.0.1/32", **settings: str) -> None:
+        """``address`` is where it listens, beside its socket; ``clients`` are those who need no password there. ``settings``
+        are of its configuration."""
+        self._address = address
         self._bin = _newest_programs()
         # not under pytest's own directory: that is root's alone, and the server runs as postgres
         self._directory = Path(tempfile.mkdtemp(prefix="vproc-postgres-"))
@@ -31,18 +34,18 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(self._directory, "postgres", "postgres")
             self._as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        self.port = _free_port()
+        self.port = _free_port(address)
         self._count = 0
         self._run("initdb", "-D", "data", "-U", "vproc", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
         (self._directory / "data/pg_hba.conf").write_text(
-            "host all guarded all scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
+            f"host all guarded all scram-sha-256\nlocal all all trust\nhost all all {clients} trust\n"
         )
         with (self._directory / "data/postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
         """Start, or start again; return when it takes connections."""
-        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self._directory} -c fsync=off -c max_connections=200"
+        options = f"-c listen_addresses={self._address} -p {self.port} -k {self._directory} -c fsync=off -c max_connections=200"
         self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -73,7 +76,7 @@ class PostgresServer:
 
     def url(self, database: str, *, user: str = "vproc") -> str:
         """The address for `open_catalog`."""
-        return f"postgresql+asyncpg://{user}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+asyncpg://{user}@{self._address}:{self.port}/{database}"
 
     def _run(self, program: str, *arguments: str) -> str:
         # pg_ctl's server inherits the output: a pipe would stay open for as long as it runs
@@ -102,7 +105,7 @@ def _newest_programs() -> Path:
     return path / "bin"
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])

@@ -1,115 +1,153 @@
 // One video in the list, from its upload to its end. It shows an upload, a file of the daemon's, or both one after the other.
 
-import { ask, bus, playbackOf } from "/assets/api.js";
+import { ask, playbackOf, post } from "/assets/api.js";
 import { $, announce, button, h, icon, say, sure } from "/assets/dom.js";
 import { follow, isMoving, unfollow } from "/assets/events.js";
 import { ago, bytes, left, percent } from "/assets/format.js";
 import { STAGES, STATUS, explain } from "/assets/words.js";
 
-const UPLOAD = { queued: "Next to be uploaded", uploading: "Uploading", paused: "Paused", failed: "Upload broke off", done: "Waiting for a worker", cancelled: "Cancelled" };
+const UPLOAD = { queued: "Next to be uploaded", uploading: "Uploading", paused: "Paused", failed: "Upload broke off", interrupted: "Interrupted" };
+const OPEN = { thumbnails: "Show", audio: "Listen" }; // by profile
+const line = (...texts) => texts.filter(Boolean).join(" · ");
+const FILM = "M4 4h16v16H4zm2 2v2h2V6zm0 5v2h2v-2zm0 5v2h2v-2zM16 6v2h2V6zm0 5v2h2v-2zm0 5v2h2v-2zM10 6v5h4V6zm0 7v5h4v-5z";
+const NOTE = "M12 3v10.6A4 4 0 1 0 14 17V7h4V3z";
 let numbers = 0;
 
-const whenSeen = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    whenSeen.unobserve(target);
-    target.dispatchEvent(new Event("seen"));
-  }
-});
+function whenSeen(element, act) {
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+    observer.disconnect();
+    act();
+  });
+  observer.observe(element);
+}
+
+// What a card shows: `state`, `badge`, `meta`, the names of its `buttons`; `work`, which is `share`, `text` and perhaps `stage`;
+// `fault`, which is `what` and perhaps `todo` and `detail`.
+
+function viewOfUpload({ state, file, profile, loaded, share, speed, left_s, inParts, error }) {
+  const pace = state === "uploading" && speed ? [`${bytes(speed)}/s`, left(left_s)] : [];
+  return {
+    state,
+    badge: UPLOAD[state],
+    meta: line(bytes(file.size), profile),
+    work: {
+      share,
+      text: state === "interrupted"
+        ? `${percent(share)} is uploaded. Choose the same file again to go on.`
+        : line(`${bytes(loaded)} of ${bytes(file.size)}`, percent(share), ...pace),
+    },
+    fault: state === "failed" && { what: error.message, todo: "What was uploaded is kept: go on when you are ready." },
+    buttons: {
+      queued: [inParts && "pause", "cancel"],
+      uploading: [inParts && "pause", "cancel"],
+      interrupted: ["choose", "discard"],
+    }[state] ?? ["resume", "cancel"],
+  };
+}
+
+function viewOfFile(file) {
+  const { processing_status: state, profile, stage, progress, speed, eta_s, error } = file;
+  const pace = line(STAGES[stage] ?? "Begins", percent(progress), typeof speed === "number" && (speed > 0 ? `${speed.toFixed(1)}× speed` : "stalled"), left(eta_s));
+  return {
+    state,
+    badge: STATUS[state],
+    meta: line(bytes(file.size), profile, ago(file.created_at)),
+    work: {
+      uploaded: { share: progress, text: "Uploaded; a worker takes it as soon as one is free.", stage: "" },
+      processing: { share: progress, text: pace, stage },
+    }[state],
+    fault: state === "failed" && error && explain(error),
+    buttons: [
+      state === "completed" && "open",
+      (state === "cancelled" || (state === "failed" && error?.retryable)) && "again",
+      ["uploaded", "processing"].includes(state) && "cancel",
+      state !== "processing" && "remove",
+    ],
+  };
+}
 
 export class Card {
-  upload = null;
+  upload = null; // while there is one, no filter hides it
   file = null;
-  record = null;
   #opened = null;
-  #poster = null;
+  #poster = false;
   #quarter = -1;
 
-  // `removed` is told when it is gone; `anew` when a file was chosen to go on with.
-  constructor({ removed, choose }) {
-    this.removed = removed;
-    this.choose = choose;
+  // `on` is told of the card: `choose` when its file is to be chosen again, `uploaded`, `completed`, `gone`.
+  constructor(on) {
+    this.on = on;
     const id = `card-${(numbers += 1)}`;
     this.name = h("h3", { id: `${id}-name` });
-    this.meta = h("p", { class: "meta" });
-    this.badge = h("span", { class: "badge" });
-    this.thumb = h("div", { class: "thumb" }, icon("film"));
-    this.bar = h("progress", { max: 1, value: 0, "aria-labelledby": `${id}-name ${id}-line` });
-    this.line = h("p", { class: "line", id: `${id}-line` });
-    this.stages = h("ol", { class: "stages", "aria-label": "Stages" }, ...Object.entries(STAGES).map(([key, text]) => h("li", { "data-stage": key }, text)));
-    this.work = h("div", { class: "work" }, this.bar, this.line, this.stages);
-    this.error = h("div", { class: "error", hidden: true });
-    this.detail = h("div", { class: "detail", id: `${id}-detail`, hidden: true });
+    this.meta = h("p.meta");
+    this.badge = h("span.badge");
+    this.thumb = h("div.thumb", icon(FILM));
+    this.bar = h("progress", { "aria-labelledby": `${id}-name ${id}-line` });
+    this.line = h("p.line", { id: `${id}-line` });
+    this.stages = h("ol.stages", { "aria-label": "Stages" }, ...Object.entries(STAGES).map(([key, text]) => h("li", { "data-stage": key }, text)));
+    this.work = h("div.work", this.bar, this.line, this.stages);
+    this.error = h("div.error");
+    this.detail = h("div.detail", { id: `${id}-detail`, hidden: true });
     this.buttons = this.#buttons(id);
-    this.actions = h("div", { class: "actions" }, ...Object.values(this.buttons));
-    this.element = h("li", { class: "card", "aria-labelledby": `${id}-name` },
-      h("div", { class: "row" }, this.thumb, h("div", { class: "about" }, this.name, this.meta), this.badge),
-      this.work, this.error, this.actions, this.detail);
-    this.element.addEventListener("seen", () => this.#loadPoster());
+    this.actions = h("div.actions", ...Object.values(this.buttons));
+    this.element = h("li.card", { "aria-labelledby": `${id}-name` },
+      h("div.row", this.thumb, h("div.about", this.name, this.meta), this.badge), this.work, this.error, this.actions, this.detail);
   }
 
   get id() {
-    return this.file?.file_id ?? this.upload?.fileId ?? this.record?.fileId ?? null;
+    return this.file?.file_id ?? this.upload?.fileId ?? null;
   }
 
   get title() {
-    return this.upload?.file.name ?? this.file?.file_name ?? this.record?.name ?? "";
-  }
-
-  // Whether it is being uploaded, or waits for that: then no filter hides it.
-  get uploading() {
-    return Boolean(this.upload || this.record);
+    return this.upload?.file.name ?? this.file?.file_name ?? "";
   }
 
   #buttons(id) {
-    const named = (text, onclick, props = {}) => button(text, () => this.#told(onclick), { "aria-describedby": `${id}-name`, hidden: true, ...props });
+    const named = (text, work, className, props) => button(text, () => this.#tried(work), { className, "aria-describedby": `${id}-name`, ...props });
     return {
-      open: named("Watch", () => this.toggle(), { class: "main", "aria-expanded": "false", "aria-controls": `${id}-detail` }),
-      choose: named("Choose the file again", () => this.choose(this), { class: "main" }),
-      resume: named("Resume", () => this.upload.again(), { class: "main" }),
-      again: named("Try again", () => this.#retry(), { class: "main" }),
+      open: named("Watch", () => this.toggle(), "main", { "aria-expanded": "false", "aria-controls": `${id}-detail` }),
+      choose: named("Choose the file again", () => this.on.choose(this), "main"),
+      resume: named("Resume", () => this.upload.again(), "main"),
+      again: named("Try again", () => this.#retry(), "main"),
       pause: named("Pause", () => this.upload.pause()),
       cancel: named("Cancel", () => this.#cancel()),
-      discard: named("Discard", () => this.#discard()),
-      remove: named("Delete", () => this.#remove(), { class: "danger" }),
+      discard: named("Discard", () => this.#cancel()),
+      remove: named("Delete", () => this.#remove(), "danger"),
     };
   }
 
-  async #told(work) {
+  async #tried(work) {
     try {
       await work();
     } catch (problem) {
-      this.#fault(problem.message, "");
+      this.#showFault({ what: problem.message });
     }
   }
 
   attachUpload(upload) {
     this.upload = upload;
-    this.record = null;
-    let drawn = false;
+    let waits = false;
     upload.addEventListener("change", () => {
-      if (drawn) return;
-      drawn = true;
-      requestAnimationFrame(() => {
-        drawn = false;
-        this.#uploadChanged();
+      if (!waits) requestAnimationFrame(() => {
+        waits = false;
+        this.#uploadChanged(upload);
       });
+      waits = true;
     });
     this.show();
   }
 
-  #uploadChanged() {
-    const { upload } = this;
-    if (!upload) return;
+  #uploadChanged(upload) {
+    if (this.upload !== upload) return;
+    if (upload.state === "cancelled") return this.#gone();
     if (upload.state === "done") {
       this.upload = null;
       this.fresh = true;
       this.file ??= { file_id: upload.fileId, file_name: upload.file.name, size: upload.file.size, profile: upload.profile, processing_status: "uploaded", progress: 0, created_at: new Date().toISOString() };
       announce(`${this.title} is uploaded.`);
       this.follow();
-      bus.dispatchEvent(new CustomEvent("uploaded", { detail: this }));
+      this.on.uploaded(this);
     }
-    if (upload.state === "cancelled") return this.#gone();
     if (upload.state === "failed") announce(`${this.title}: the upload broke off. ${upload.error.message}`);
     const quarter = Math.floor(upload.share * 4);
     if (upload.state === "uploading" && quarter > this.#quarter) announce(`${this.title}: ${quarter * 25} % uploaded.`);
@@ -122,23 +160,29 @@ export class Card {
   }
 
   setFile(file) {
-    const before = this.file?.processing_status;
+    const { processing_status: state } = file;
+    const before = this.file?.processing_status ?? state;
     this.file = file;
-    if (before && before !== file.processing_status) announce(`${file.file_name}: ${STATUS[file.processing_status]}.`);
+    if (before !== state) announce(`${file.file_name}: ${STATUS[state]}.`);
     this.show();
-    if (this.fresh && file.processing_status === "completed") {
-      this.fresh = false;
-      bus.dispatchEvent(new CustomEvent("completed", { detail: this }));
-    }
+    if (state !== "completed") return;
+    if (!this.#poster) whenSeen(this.element, () => this.#loadPoster());
+    this.#poster = true;
+    if (this.fresh) this.on.completed(this);
+    this.fresh = false;
   }
 
   show() {
+    const { state, badge, meta, buttons, work, fault } = this.upload ? viewOfUpload(this.upload) : viewOfFile(this.file);
+    this.element.dataset.state = state;
     say(this.name, this.title);
-    const shown = this.upload ? this.#showUpload() : this.record ? this.#showRecord() : this.#showFile();
-    this.element.dataset.state = shown.state;
-    say(this.badge, shown.badge);
-    say(this.meta, shown.meta.filter(Boolean).join(" · "));
-    for (const [name, one] of Object.entries(this.buttons)) this.#showButton(one, shown.buttons.includes(name));
+    say(this.badge, badge);
+    say(this.meta, meta);
+    say(this.buttons.open, this.#opened ? "Close" : (OPEN[this.file?.profile] ?? "Watch"));
+    this.work.hidden = !work;
+    if (work) this.#showWork(work);
+    this.#showFault(fault);
+    for (const [name, one] of Object.entries(this.buttons)) this.#showButton(one, buttons.includes(name));
   }
 
   // A button that goes while it has the focus hands it on, so that the keyboard is not thrown to the top of the page.
@@ -148,85 +192,33 @@ export class Card {
     if (had && !shown) queueMicrotask(() => this.actions.querySelector("button:not([hidden])")?.focus());
   }
 
-  #progress(share, text, stage = null) {
-    this.work.hidden = false;
+  #showWork({ share, text, stage }) {
     this.bar.value = share;
     say(this.line, text);
-    this.stages.hidden = stage === null;
-    for (const item of this.stages.children) {
-      if (item.dataset.stage === stage) item.setAttribute("aria-current", "step");
-      else item.removeAttribute("aria-current");
-    }
+    this.stages.hidden = stage === undefined;
+    for (const item of this.stages.children) item.ariaCurrent = item.dataset.stage === stage ? "step" : null;
   }
 
-  #fault(what, todo, detail = "") {
-    this.error.hidden = !what;
-    const parts = what ? [h("p", {}, h("strong", {}, what), todo ? ` ${todo}` : ""), detail ? h("p", { class: "meta" }, detail) : null] : [];
-    this.error.replaceChildren(...parts.filter(Boolean));
-    if (what) this.error.setAttribute("role", "alert");
-  }
-
-  #showUpload() {
-    const { upload } = this;
-    const { state } = upload;
-    const going = state === "uploading";
-    const told = [`${bytes(upload.loaded)} of ${bytes(upload.file.size)}`, percent(upload.share)];
-    if (going && upload.speed) told.push(`${bytes(upload.speed)}/s`, left(upload.left_s));
-    this.#progress(upload.share, told.filter(Boolean).join(" · "));
-    this.#fault(state === "failed" ? upload.error.message : "", "What was uploaded is kept: go on when you are ready.");
-    const stopped = state === "paused" || state === "failed";
-    const buttons = [upload.inParts && ["uploading", "queued"].includes(state) ? "pause" : "", stopped ? "resume" : "", "cancel"];
-    return { state, badge: UPLOAD[state], meta: [bytes(upload.file.size), upload.profile], buttons };
-  }
-
-  #showRecord() {
-    const { record } = this;
-    this.#progress((record.loaded ?? 0) / record.size, `${percent((record.loaded ?? 0) / record.size)} is uploaded. Choose the same file again to go on.`);
-    this.#fault("", "");
-    return { state: "interrupted", badge: "Interrupted", meta: [bytes(record.size), record.profile], buttons: ["choose", "discard"] };
-  }
-
-  #showFile() {
-    const { file } = this;
-    const { processing_status: state } = file;
-    if (isMoving(file) && state !== "pending") this.#progress(file.progress, this.#pace(), state === "processing" ? file.stage : "");
-    else this.work.hidden = true;
-    if (state === "failed" && file.error) {
-      const { what, todo, detail } = explain(file.error);
-      this.#fault(what, todo, detail);
-    } else this.#fault("", "");
-    if (state === "completed" && !this.#poster) whenSeen.observe(this.element);
-    const retry = state === "cancelled" || (state === "failed" && file.error?.retryable);
-    say(this.buttons.open, this.#opened ? "Close" : file.profile === "thumbnails" ? "Show" : file.profile === "audio" ? "Listen" : "Watch");
-    const buttons = [state === "completed" ? "open" : "", retry ? "again" : "", ["uploaded", "processing"].includes(state) ? "cancel" : "", state === "processing" ? "" : "remove"];
-    return { state, badge: STATUS[state], meta: [bytes(file.size), file.profile, ago(file.created_at)], buttons };
-  }
-
-  #pace() {
-    const { file } = this;
-    if (file.processing_status === "uploaded") return "Uploaded; a worker takes it as soon as one is free.";
-    const told = [STAGES[file.stage] ?? "Begins", percent(file.progress)];
-    if (typeof file.speed === "number") told.push(file.speed > 0 ? `${file.speed.toFixed(1)}× speed` : "stalled");
-    if (typeof file.eta_s === "number") told.push(left(file.eta_s));
-    return told.join(" · ");
+  #showFault(fault) {
+    this.error.hidden = !fault;
+    this.error.role = fault ? "alert" : null;
+    if (!fault) return this.error.replaceChildren();
+    const { what, todo, detail } = fault;
+    this.error.replaceChildren(h("p", h("strong", what), todo ? ` ${todo}` : ""), detail ? h("p.meta", detail) : "");
   }
 
   async #loadPoster() {
-    if (this.#poster || this.file?.processing_status !== "completed") return;
-    this.#poster = true;
     const { poster } = await playbackOf(this.id).catch(() => ({}));
-    if (!poster) return this.thumb.replaceChildren(icon("note"));
-    const picture = h("img", { alt: "", loading: "lazy", src: poster });
-    picture.addEventListener("error", () => this.thumb.replaceChildren(icon("film")));
-    this.thumb.replaceChildren(picture);
+    const picture = poster && h("img", { alt: "", src: poster, onerror: () => this.thumb.replaceChildren(icon(FILM)) });
+    this.thumb.replaceChildren(picture ?? icon(NOTE));
   }
 
   async toggle() {
     if (this.#opened) return this.close();
     this.#opened = { destroy() {} };
-    this.buttons.open.setAttribute("aria-expanded", "true");
+    this.buttons.open.ariaExpanded = "true";
     this.detail.hidden = false;
-    this.detail.replaceChildren(h("p", { class: "meta" }, "Opening…"));
+    this.detail.replaceChildren(h("p.meta", "Opening…"));
     this.show();
     try {
       const { showDetail } = await import("/assets/detail.js");
@@ -234,35 +226,36 @@ export class Card {
       if (this.#opened) this.#opened = opened;
       else opened.destroy();
     } catch (problem) {
-      this.detail.replaceChildren(h("p", { class: "fault", role: "alert" }, problem.message));
+      this.detail.replaceChildren(h("p.fault", { role: "alert" }, problem.message));
     }
   }
 
   close() {
     this.#opened?.destroy();
     this.#opened = null;
-    this.buttons.open.setAttribute("aria-expanded", "false");
+    this.buttons.open.ariaExpanded = "false";
     this.detail.hidden = true;
     this.detail.replaceChildren();
     if (this.file) this.show();
   }
 
+  // Takes it from the page; nothing more is heard of it.
+  leave() {
+    this.close();
+    if (this.id) unfollow(this.id);
+    this.element.remove();
+  }
+
   async #retry() {
-    this.setFile(await ask(`/upload/${this.id}/retry`, { method: "POST" }));
+    this.setFile(await post(`/upload/${this.id}/retry`));
     this.follow();
   }
 
   async #cancel() {
     if (this.upload) return this.upload.cancel();
-    const file = await ask(`/upload/${this.id}/cancel`, { method: "POST" });
-    if (!isMoving(file)) this.setFile(file);
-    else this.follow();
-  }
-
-  async #discard() {
-    this.removed(this);
-    this.#gone();
-    await this.record.discard();
+    const file = await post(`/upload/${this.id}/cancel`);
+    if (isMoving(file)) this.follow();
+    else this.setFile(file);
   }
 
   async #remove() {
@@ -273,12 +266,10 @@ export class Card {
   }
 
   #gone() {
-    this.close();
-    if (this.id) unfollow(this.id);
     const next = this.element.nextElementSibling?.querySelector("button:not([hidden])") ?? $("choose");
     const had = this.element.contains(document.activeElement) || document.activeElement === document.body;
-    this.element.remove();
+    this.leave();
     if (had) next.focus();
-    this.removed(this);
+    this.on.gone(this);
   }
 }

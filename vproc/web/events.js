@@ -1,13 +1,12 @@
 // Follows files by the daemon's event streams. A browser opens six connections to a host at most, all its tabs together, so
 // three files are streamed at a time and only while the page is seen; the others are asked for now and then.
 
-import { ask, backOff, pause } from "/assets/api.js";
+import { ask, backOff, pause, unlessAborted } from "/assets/api.js";
 
 const STREAMS = 3;
 const ASK_EVERY_MS = 4000;
-const MOVES = new Set(["pending", "uploaded", "processing"]);
 
-export const isMoving = ({ processing_status: status }) => MOVES.has(status);
+export const isMoving = ({ processing_status: status }) => ["pending", "uploaded", "processing"].includes(status);
 
 const followed = new Map();
 let streaming = 0;
@@ -21,21 +20,17 @@ export function follow(id, heard) {
   }
   const one = { heard, stop: new AbortController() };
   followed.set(id, one);
-  run(id, one).catch(() => {}).finally(() => followed.delete(id));
+  run(id, one, one.stop.signal).catch(() => {}).finally(() => followed.delete(id));
 }
 
-export function unfollow(id) {
-  followed.get(id)?.stop.abort();
-}
+export const unfollow = (id) => followed.get(id)?.stop.abort();
 
-async function run(id, one) {
-  const { signal } = one.stop;
-  let failures = 0;
-  for (;;) {
+async function run(id, one, signal) {
+  for (let failures = 0; ;) {
     try {
       if (document.hidden) await seen(signal);
       if (streaming < STREAMS) {
-        if (await stream(id, one)) return;
+        if (await stream(id, one, signal)) return;
         failures = 0;
       } else {
         const status = await ask(`/upload/${id}/status`, { signal });
@@ -45,26 +40,24 @@ async function run(id, one) {
       }
     } catch (error) {
       // Gone, or not ours: nothing more comes. Signed out: whoever signs in again lists anew.
-      if (error.name === "AbortError" || !error.passes) return;
+      if (!error.passes) return;
       await pause(backOff((failures += 1), error), signal);
     }
   }
 }
 
 // Whether it came to its end. False: it was broken off where nothing was wrong, as by hiding the page.
-function stream(id, one) {
+function stream(id, one, signal) {
   streaming += 1;
   const source = new EventSource(`/upload/${id}/events`);
-  const { signal } = one.stop;
-  return new Promise((resolve, reject) => {
+  return unlessAborted(signal, (resolve, reject, ended) => {
     source.addEventListener("status", (event) => one.heard(JSON.parse(event.data)));
     source.addEventListener("end", () => resolve(true));
     // It connects again by itself, but not after an answer that is an error: then the status says which.
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) ask(`/upload/${id}/status`, { signal }).then(() => pause(2000, signal)).then(() => resolve(false), reject);
     };
-    document.addEventListener("visibilitychange", () => document.hidden && resolve(false), { signal });
-    signal.addEventListener("abort", () => reject(new DOMException("stopped", "AbortError")), { once: true });
+    document.addEventListener("visibilitychange", () => document.hidden && resolve(false), { signal: ended });
   }).finally(() => {
     source.close();
     streaming -= 1;
@@ -72,6 +65,6 @@ function stream(id, one) {
 }
 
 // Waits until somebody looks at the page.
-export function seen(signal) {
-  return new Promise((resolve) => document.addEventListener("visibilitychange", () => !document.hidden && resolve(), { signal }));
-}
+export const seen = (signal) => unlessAborted(signal, (resolve, reject, ended) => {
+  document.addEventListener("visibilitychange", () => document.hidden || resolve(), { signal: ended });
+});

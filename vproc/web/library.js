@@ -1,10 +1,10 @@
 // The list of one's videos: what the daemon knows, page by page, with what is being uploaded above it.
 
-import { ask, bus } from "/assets/api.js";
+import { ask } from "/assets/api.js";
 import { Card } from "/assets/card.js";
 import { $, say } from "/assets/dom.js";
-import { isMoving, unfollow } from "/assets/events.js";
-import { forget, interrupted } from "/assets/resume.js";
+import { isMoving } from "/assets/events.js";
+import { Upload } from "/assets/upload.js";
 
 const PAGE = 20;
 const SEARCHED_AT_MOST = 1000;
@@ -12,82 +12,82 @@ const SEARCHED_AT_MOST = 1000;
 const cards = new Set();
 let cursor = null;
 let listed = 0;
-let asked = 0;
-let choose = () => {};
+let turn = 0; // of loading the list: what an older one brings is not taken
+let opened = null; // the file that the address names
+let choose = null;
 
 const filter = () => $("status").value;
 const search = () => $("search").value.trim().toLowerCase();
 const cardOf = (id) => [...cards].find((card) => card.id === id);
 
-function add(card, { first = false } = {}) {
-  cards.add(card);
-  if (first) $("list").prepend(card.element);
-  else $("list").append(card.element);
-}
+const told = {
+  choose: (card) => choose(card),
+  gone(card) {
+    cards.delete(card);
+    arrange();
+  },
+  uploaded(card) {
+    history.replaceState(null, "", `?file=${card.id}`);
+    arrange();
+  },
+  // What was uploaded here opens by itself, unless several are under way.
+  completed(card) {
+    if (![...cards].some((other) => other !== card && (other.upload || other.fresh))) card.toggle();
+  },
+};
 
-function newCard() {
-  return new Card({ choose, removed: (card) => { cards.delete(card); arrange(); } });
+// The card of that id, or a new one, once `fill` gave it what it shows; `first` in the list, or where it stands, or last.
+function put(id, fill, { first = false } = {}) {
+  const card = (id && cardOf(id)) || new Card(told);
+  fill(card);
+  if (first) $("list").prepend(card.element);
+  else if (!cards.has(card)) $("list").append(card.element);
+  cards.add(card);
+  return card;
 }
 
 // Which cards are seen, and what stands where there is none.
 function arrange() {
+  const [wanted, text] = [filter(), search()];
   let seen = 0;
   for (const card of cards) {
-    const fits = card.uploading || ((!filter() || card.file?.processing_status === filter()) && card.title.toLowerCase().includes(search()));
+    const fits = card.upload || ((!wanted || card.file?.processing_status === wanted) && card.title.toLowerCase().includes(text));
     card.element.hidden = !fits;
     if (fits) seen += 1;
   }
-  const narrowed = filter() || search();
-  say($("none"), seen ? "" : narrowed ? "No video fits." : "No videos yet. Drop one above.");
-  $("none").hidden = seen > 0;
+  say($("none"), seen ? "" : wanted || text ? "No video fits." : "No videos yet. Drop one above.");
   $("more").hidden = cursor === null;
   return seen;
 }
 
 // The card of an upload: a new one, that of an upload that broke off, or of the file that it goes on with.
 export function addUpload(upload) {
-  const card = (upload.fileId && cardOf(upload.fileId)) || newCard();
-  card.attachUpload(upload);
   upload.addEventListener("change", () => ["queued", "uploading"].includes(upload.state) || arrange());
-  add(card, { first: true });
+  const card = put(upload.fileId, (card) => card.attachUpload(upload), { first: true });
   arrange();
   return card;
 }
 
 function addFile(file, options) {
-  const known = cardOf(file.file_id);
-  if (known) {
-    if (!known.uploading) known.setFile(file);
-    return known;
-  }
-  const card = newCard();
-  card.setFile(file);
-  add(card, options);
-  if (isMoving(file) && file.processing_status !== "pending") card.follow();
+  const known = cards.has(cardOf(file.file_id));
+  const card = put(file.file_id, (card) => card.upload || card.setFile(file), options);
+  if (!known && isMoving(file) && file.processing_status !== "pending") card.follow();
   return card;
 }
 
 async function addInterrupted() {
-  for (const record of interrupted()) {
-    if (cardOf(record.fileId)?.uploading) continue;
-    const path = `/s3/multipart/${encodeURIComponent(record.uploadId)}?key=${encodeURIComponent(record.key)}`;
-    try {
-      const parts = await ask(path);
-      const card = cardOf(record.fileId) ?? newCard();
-      card.record = { ...record, loaded: parts.reduce((sum, part) => sum + part.Size, 0), discard: () => { forget(record); return ask(path, { method: "DELETE" }); } };
-      card.show();
-      add(card, { first: true });
-    } catch (problem) {
-      if (problem.status === 404) forget(record);
-    }
+  for (const upload of await Upload.interrupted()) {
+    if (!cardOf(upload.fileId)?.upload) addUpload(upload);
   }
 }
 
 async function loadPage() {
-  const turn = asked;
-  const query = new URLSearchParams({ limit: search() ? 100 : PAGE, ...(filter() ? { status: filter() } : {}), ...(cursor ? { cursor } : {}) });
+  const mine = turn;
+  const query = new URLSearchParams({ limit: search() ? 100 : PAGE });
+  if (filter()) query.set("status", filter());
+  if (cursor) query.set("cursor", cursor);
   const page = await ask(`/uploads?${query}`);
-  if (turn !== asked) return false;
+  if (mine !== turn) return false;
   for (const file of page.uploads) addFile(file);
   cursor = page.cursor;
   listed += page.uploads.length;
@@ -97,12 +97,12 @@ async function loadPage() {
 // So many pages that something is seen: what is searched for may stand far behind.
 async function loadMore() {
   const enough = arrange() + PAGE;
-  const from = listed;
+  const most = listed + SEARCHED_AT_MOST;
   $("more").disabled = true;
   try {
     do {
       if (!(await loadPage())) return;
-    } while (arrange() < enough && search() && cursor && listed - from < SEARCHED_AT_MOST);
+    } while (arrange() < enough && search() && cursor && listed < most);
     say($("trouble"), "");
   } catch (problem) {
     if (problem.status !== 401) say($("trouble"), problem.message);
@@ -112,22 +112,26 @@ async function loadMore() {
   }
 }
 
-// The list anew, what is being uploaded excepted.
-export async function load() {
-  asked += 1;
+// Takes cards from the list, which begins anew.
+function empty(goes) {
+  turn += 1;
   cursor = null;
   listed = 0;
-  for (const card of cards) {
-    if (card.uploading || card.fresh || !$("list").contains(card.element) || card.file?.file_id === opened) continue;
-    unfollow(card.id);
-    card.close();
-    card.element.remove();
+  for (const card of [...cards].filter(goes)) {
+    card.leave();
     cards.delete(card);
   }
-  await loadMore();
 }
 
-let opened = null;
+// When somebody else signs in, nothing of the one before is left.
+export const clear = () => empty(() => true);
+
+// The list anew, what is being uploaded or was named excepted.
+export function load() {
+  empty((card) => !card.upload && !card.fresh && card.id !== opened);
+  return loadMore();
+}
+
 // A file that the address names: first in the list, and open. What is wrong with it, or nothing.
 async function open(id) {
   opened = id;
@@ -143,24 +147,12 @@ async function open(id) {
 }
 
 export async function start() {
-  const known = new URLSearchParams(location.search).get("file");
-  const wrong = known ? await open(known) : "";
+  const named = new URLSearchParams(location.search).get("file");
+  const wrong = named ? await open(named) : "";
   await load();
   if (wrong) say($("trouble"), wrong); // after the list, which clears what was told before
   await addInterrupted();
   arrange();
-}
-
-// When somebody else signs in, nothing of the one before is left.
-export function clear() {
-  asked += 1;
-  for (const card of cards) {
-    if (card.id) unfollow(card.id);
-    card.close();
-    card.element.remove();
-  }
-  cards.clear();
-  cursor = null;
 }
 
 export function init(onchoose) {
@@ -173,13 +165,4 @@ export function init(onchoose) {
   });
   $("status").addEventListener("change", load);
   $("more").addEventListener("click", loadMore);
-  bus.addEventListener("uploaded", ({ detail: card }) => {
-    history.replaceState(null, "", `?file=${card.id}`);
-    arrange();
-  });
-  // What was uploaded here opens by itself, unless several are under way.
-  bus.addEventListener("completed", ({ detail: card }) => {
-    if (![...cards].some((other) => other.uploading || other.fresh)) card.toggle();
-  });
 }
-

@@ -3,68 +3,59 @@
 import { ask, bus, config } from "/assets/api.js";
 import { $, h, say } from "/assets/dom.js";
 import { addUpload, clear, init, load, start } from "/assets/library.js";
-import { show } from "/assets/session.js";
-import { Queue, Upload, refusal } from "/assets/upload.js";
+import { isSame } from "/assets/resume.js";
+import { Upload, busy, enqueue, refusal } from "/assets/upload.js";
 import { PROFILES, STATUS } from "/assets/words.js";
 
-const queue = new Queue();
 let wanted = null; // the card whose file is chosen again
 
 function take(files) {
-  const refused = [];
+  const told = [];
+  const before = wanted?.upload?.file;
+  wanted = null;
+  if (before && files.length && !files.some((file) => isSame(file, before))) {
+    told.push(`That is another file than “${before.name}”, or it was changed since. It is uploaded as a new one.`);
+  }
   for (const file of files) {
     const why = refusal(file);
-    if (why) refused.push(why);
-    else {
-      const upload = new Upload(file, $("profile").value);
-      const card = addUpload(upload);
-      queue.add(upload);
-      card.element.scrollIntoView({ block: "nearest" });
+    if (why) {
+      told.push(why);
+      continue;
     }
+    const upload = new Upload(file, $("profile").value);
+    const card = addUpload(upload);
+    enqueue(upload);
+    card.element.scrollIntoView({ block: "nearest" });
   }
-  wanted = null;
-  say($("refused"), refused.join(" "));
+  say($("refused"), told.join(" "));
 }
 
-function isOther(files) {
-  const { name, size, lastModified } = wanted.record;
-  return files.every((file) => file.name !== name || file.size !== size || file.lastModified !== lastModified);
+function choose(card = null) {
+  wanted = card;
+  $("file").click();
 }
 
-function chosen(files) {
-  if (wanted?.record && files.length && isOther(files)) {
-    say($("refused"), `That is another file than “${wanted.record.name}”, or it was changed since. It is uploaded as a new one.`);
-    wanted = null;
-    const told = $("refused").textContent;
-    take(files);
-    if (!$("refused").textContent) say($("refused"), told);
-    return;
-  }
-  take(files);
+function dragged(event) {
+  if (!event.dataTransfer?.types.includes("Files") || !document.body.matches(".in")) return;
+  event.preventDefault();
+  const dropped = event.type === "drop";
+  $("dropping").hidden = dropped || (event.type === "dragleave" && !event.relatedTarget); // no target: out of the window
+  if (dropped) take([...event.dataTransfer.files]);
 }
-
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") && document.body.matches(".in");
 
 function listen() {
-  $("choose").addEventListener("click", () => { wanted = null; $("file").click(); });
-  $("file").addEventListener("change", () => {
-    const files = [...$("file").files];
-    $("file").value = "";
-    chosen(files);
+  $("choose").addEventListener("click", () => choose());
+  $("file").addEventListener("change", ({ target }) => {
+    const files = [...target.files];
+    target.value = "";
+    take(files);
   });
-  let inside = 0;
-  const over = (shown) => ($("dropping").hidden = !shown);
-  addEventListener("dragenter", (event) => carriesFiles(event) && over((inside += 1) > 0));
-  addEventListener("dragleave", (event) => carriesFiles(event) && over((inside = Math.max(0, inside - 1)) > 0));
-  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
-  addEventListener("drop", (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    over((inside = 0) > 0);
-    chosen([...event.dataTransfer.files]);
+  for (const name of ["dragenter", "dragover", "dragleave", "drop"]) addEventListener(name, dragged);
+  addEventListener("beforeunload", (event) => busy() && event.preventDefault());
+  bus.addEventListener("signed-out", () => {
+    clear();
+    show(false);
   });
-  addEventListener("beforeunload", (event) => queue.busy && event.preventDefault());
-  bus.addEventListener("signed-out", () => { clear(); show(false); });
   bus.addEventListener("signed-in", enter);
 }
 
@@ -74,13 +65,19 @@ function fill() {
   $("status").append(...Object.entries(STATUS).map(([value, text]) => h("option", { value }, text)));
 }
 
+// The door is fetched where there is one.
+async function show(inside) {
+  if (config.auth === "none") document.body.classList.add("in");
+  else (await import("/assets/session.js")).show(inside);
+}
+
 async function enter() {
-  show(true);
+  await show(true);
   await start();
 }
 
 fill();
 listen();
-init((card) => { wanted = card; $("file").click(); });
+init(choose);
 if (config.auth === "none") enter();
-else ask("/uploads?limit=1").then(enter, (problem) => problem.status === 401 || (show(true), load()));
+else ask("/uploads?limit=1").then(enter, (problem) => problem.status === 401 || show(true).then(load));

@@ -1,7 +1,7 @@
 // Bars by the hour, and the same as a table.
 
 import { $, drawn, h, say } from "/assets/dom.js";
-import { span } from "/assets/format.js";
+import { span } from "/assets/ops-span.js";
 import { Table } from "/assets/table.js";
 
 const WIDE = 10;

@@ -3,7 +3,7 @@
 
 import { ask } from "/assets/api.js";
 import { $, announce, button, h, say, sure } from "/assets/dom.js";
-import { span } from "/assets/format.js";
+import { span } from "/assets/ops-span.js";
 import { fileLink, reason } from "/assets/ops-view.js";
 import { Table } from "/assets/table.js";
 

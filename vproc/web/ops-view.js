@@ -1,8 +1,9 @@
 // Shows the state: tiles, jobs, hours, failures, the process.
 
 import { $, h, say } from "/assets/dom.js";
-import { ago, bytes, left, percent, span } from "/assets/format.js";
+import { ago, bytes, left, percent } from "/assets/format.js";
 import { showHours } from "/assets/ops-chart.js";
+import { span } from "/assets/ops-span.js";
 import { Table } from "/assets/table.js";
 import { STAGES } from "/assets/words.js";
 

@@ -3,8 +3,8 @@
 import { ask, backOff, bus, config, pause } from "/assets/api.js";
 import { $, announce, say } from "/assets/dom.js";
 import { seen } from "/assets/events.js";
-import { span } from "/assets/format.js";
 import { clearLetters, loadLetters } from "/assets/ops-letters.js";
+import { span } from "/assets/ops-span.js";
 import { showState } from "/assets/ops-view.js";
 import { show } from "/assets/session.js";
 

@@ -3,38 +3,62 @@
 
 import { playbackOf } from "/assets/api.js";
 import { h, icon } from "/assets/dom.js";
-import { clock, rung } from "/assets/format.js";
+import { clock, rung } from "/assets/media.js";
 import { thumbnails } from "/assets/thumbs.js";
 
+const ICONS = {
+  play: "M8 5v14l11-7z",
+  pause: "M6 5h4v14H6zm8 0h4v14h-4z",
+  sound: "M3 9v6h4l5 5V4L7 9zm13.5 3A4.5 4.5 0 0 0 14 8v8a4.5 4.5 0 0 0 2.5-4z",
+  muted: "M3 9v6h4l5 5V4L7 9zm12.6 3 2.7-2.7-1.4-1.4-2.7 2.7v2.8l2.7 2.7 1.4-1.4z",
+  full: "M7 14H5v5h5v-2H7zM5 10h2V7h3V5H5zm12 7h-3v2h5v-5h-2zM14 5v2h3v3h2V5z",
+};
 const CODECS = { hevc: 'video/mp4; codecs="hvc1.1.6.L120.90"', av1: 'video/mp4; codecs="av01.0.08M.08"' };
-const NOT_HERE = "This browser cannot play this video. Download it, or open it in another browser.";
-
-let library = null;
-const loadHls = () => (library ??= import("/assets/hls.min.mjs").then((module) => module.default));
 
 // What there is to play, or null: `{hls}` or `{files}`, largest first.
-export function playable(outputs, playback) {
-  if (playback.hls) return { hls: playback.hls };
+export function playable(outputs, { hls }) {
+  if (hls) return { hls };
   const files = outputs.filter(({ kind }) => kind === "video" || kind === "audio").sort((a, b) => b.bytes - a.bytes);
   return files.length ? { files } : null;
+}
+
+// Makes of a button what it does now.
+function label(button, text, picture) {
+  button.ariaLabel = button.title = text;
+  button.replaceChildren(icon(ICONS[picture]));
+}
+
+function control(text, picture, onclick) {
+  const button = h("button.control", { type: "button", onclick });
+  label(button, text, picture);
+  return button;
 }
 
 export class Player {
   #id;
   #outputs;
   #hls = null;
-  #at = null;
-  #quiet = 0;
+  #thumbAt = null;
+  #faults = 0;
 
-  constructor({ id, name, outputs, playback }) {
+  constructor({ id, name, outputs, playback, source }) {
     this.#id = id;
     this.#outputs = outputs;
-    this.source = playable(outputs, playback);
+    this.source = source;
     this.base = (playback.hls ?? playback.poster ?? "").replace(/[^/]*$/, "");
-    this.video = h("video", { playsInline: true, preload: "metadata", poster: playback.poster ?? "", "aria-label": name, tabIndex: -1 });
-    this.fault = h("p", { class: "fault", role: "alert", hidden: true });
-    this.element = h("div", { class: "player", role: "group", "aria-label": `Player: ${name}` }, this.video, this.fault, this.#controls());
-    this.#listen();
+    const [state, time, quiet] = [() => this.#showState(), () => this.#showTime(), () => (this.preview.hidden = true)];
+    this.video = h("video", {
+      playsInline: true, preload: "metadata", poster: playback.poster ?? "", "aria-label": name, tabIndex: -1,
+      onclick: () => this.#toggle(), onplay: state, onpause: state, onvolumechange: state,
+      ontimeupdate: time, ondurationchange: time, onseeked: time, onerror: () => this.#hls || this.#fail(),
+    });
+    this.video.textTracks.addEventListener("addtrack", () => this.#listCaptions());
+    this.seek = h("input.seek", {
+      type: "range", max: 1, step: 0.1, value: 0, "aria-label": "Seek", oninput: () => this.#go(this.seek.valueAsNumber),
+      onpointermove: (event) => this.#preview(this.#timeAt(event)), onpointerleave: quiet, onblur: quiet,
+    });
+    this.fault = h("p.fault", { role: "alert" });
+    this.element = h("div.player", { role: "group", "aria-label": `Player: ${name}`, onkeydown: (event) => this.#key(event) }, this.video, this.fault, this.#controls());
     this.#start();
   }
 
@@ -45,60 +69,36 @@ export class Player {
   }
 
   #controls() {
-    const control = (label, name, onclick) => h("button", { type: "button", class: "control", "aria-label": label, title: label, onclick }, icon(name));
-    const choice = (label) => h("select", { class: "control", "aria-label": label, title: label, hidden: true });
-    this.toggle = control("Play", "play", () => this.#toggle());
-    this.mute = control("Mute", "sound", () => (this.video.muted = !this.video.muted));
-    this.seek = h("input", { type: "range", class: "seek", min: 0, max: 1, step: 0.1, value: 0, "aria-label": "Seek" });
-    this.time = h("span", { class: "time" }, "0:00");
-    this.quality = choice("Quality");
-    this.captions = choice("Captions");
-    this.full = control("Full screen", "full", () => this.#fullScreen());
-    this.preview = h("div", { class: "preview", hidden: true, "aria-hidden": "true" }, h("i"), h("span"));
-    return h("div", { class: "controls" }, h("div", { class: "bar" }, this.preview, this.seek),
-      this.toggle, this.mute, this.time, h("span", { class: "gap" }), this.captions, this.quality, this.full);
-  }
-
-  #listen() {
-    const { video, seek } = this;
-    video.addEventListener("click", () => this.#toggle());
-    for (const name of ["play", "pause", "ended"]) video.addEventListener(name, () => this.#shown());
-    for (const name of ["timeupdate", "durationchange", "loadedmetadata", "seeked"]) video.addEventListener(name, () => this.#told());
-    video.addEventListener("volumechange", () => this.#swap(this.mute, video.muted ? ["Unmute", "muted"] : ["Mute", "sound"]));
-    video.addEventListener("error", () => !this.#hls && this.#fail());
-    video.textTracks.addEventListener("addtrack", () => this.#listCaptions());
-    seek.addEventListener("input", () => {
-      video.currentTime = Number(seek.value);
-      this.#preview(Number(seek.value));
-    });
-    seek.addEventListener("pointermove", (event) => this.#preview(this.#timeAt(event)));
-    for (const name of ["pointerleave", "blur"]) seek.addEventListener(name, () => (this.preview.hidden = true));
-    this.captions.addEventListener("change", () => {
-      for (const [index, track] of this.#texts().entries()) track.mode = String(index) === this.captions.value ? "showing" : "disabled";
-    });
-    this.quality.addEventListener("change", () => this.#choose(Number(this.quality.value)));
-    this.element.addEventListener("keydown", (event) => this.#key(event));
+    const choice = (title, onchange) => h("select.control", { "aria-label": title, title, hidden: true, onchange });
+    this.play = control("Play", "play", () => this.#toggle());
+    this.mute = control("Mute", "sound", () => this.#mute());
+    this.time = h("span.time", "0:00");
+    this.quality = choice("Quality", () => this.#choose(Number(this.quality.value)));
+    this.captions = choice("Captions", () => this.#texts().forEach((track, at) => (track.mode = String(at) === this.captions.value ? "showing" : "disabled")));
+    this.preview = h("div.preview", { hidden: true, "aria-hidden": "true" }, h("i"), h("span"));
+    return h("div.controls", h("div.bar", this.preview, this.seek), this.play, this.mute, this.time, h("span.gap"),
+      this.captions, this.quality, control("Full screen", "full", () => this.#fullScreen()));
   }
 
   #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-    const onBar = event.target === this.seek;
-    const keys = {
+    const { key, target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.tagName === "SELECT") return;
+    const { currentTime } = this.video;
+    const done = {
       k: () => this.#toggle(),
-      m: () => (this.video.muted = !this.video.muted),
+      m: () => this.#mute(),
       f: () => this.#fullScreen(),
-      ArrowLeft: () => this.#jump(-5),
-      ArrowRight: () => this.#jump(5),
-      ...(onBar || event.target === this.video ? { " ": () => this.#toggle() } : {}),
-    };
-    const done = keys[event.key];
+      ArrowLeft: () => this.#go(currentTime - 5),
+      ArrowRight: () => this.#go(currentTime + 5),
+      " ": (target === this.seek || target === this.video) && (() => this.#toggle()),
+    }[key];
     if (!done) return;
     event.preventDefault();
     done();
   }
 
-  #jump(by) {
-    const to = Math.min(Math.max(0, this.video.currentTime + by), this.video.duration || 0);
+  #go(time) {
+    const to = Math.min(Math.max(0, time), this.video.duration || 0);
     this.video.currentTime = to;
     if (document.activeElement === this.seek) this.#preview(to);
   }
@@ -108,68 +108,60 @@ export class Player {
     else this.video.pause();
   }
 
+  #mute() {
+    this.video.muted = !this.video.muted;
+  }
+
   #fullScreen() {
     if (document.fullscreenElement) document.exitFullscreen();
     else if (this.element.requestFullscreen) this.element.requestFullscreen().catch(() => {});
     else this.video.webkitEnterFullscreen?.();
   }
 
-  #swap(control, [label, name]) {
-    control.setAttribute("aria-label", label);
-    control.title = label;
-    control.replaceChildren(icon(name));
+  #showState() {
+    const { paused, muted } = this.video;
+    label(this.play, ...(paused ? ["Play", "play"] : ["Pause", "pause"]));
+    label(this.mute, ...(muted ? ["Unmute", "muted"] : ["Mute", "sound"]));
   }
 
-  #shown() {
-    this.#swap(this.toggle, this.video.paused ? ["Play", "play"] : ["Pause", "pause"]);
-    this.element.classList.toggle("playing", !this.video.paused);
-  }
-
-  #told() {
+  #showTime() {
     const { currentTime, duration } = this.video;
     if (!Number.isFinite(duration)) return;
-    this.seek.max = duration;
-    this.seek.value = currentTime;
-    this.seek.style.setProperty("--at", `${(100 * currentTime) / duration}%`);
-    this.seek.setAttribute("aria-valuetext", `${clock(currentTime)} of ${clock(duration)}`);
+    Object.assign(this.seek, { max: duration, value: currentTime, ariaValueText: `${clock(currentTime)} of ${clock(duration)}` });
     this.time.textContent = `${clock(currentTime)} / ${clock(duration)}`;
   }
 
-  #timeAt(event) {
-    const box = this.seek.getBoundingClientRect();
-    return (Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) || 0) * (this.video.duration || 0);
+  #timeAt({ clientX }) {
+    const { left, width } = this.seek.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (clientX - left) / width)) * (this.video.duration || 0);
   }
 
   #preview(time) {
     const [picture, text] = this.preview.children;
-    const thumb = this.#at?.(time);
+    const thumb = this.#thumbAt?.(time);
     picture.hidden = !thumb;
     if (thumb) {
-      const style = { width: `${thumb.width}px`, height: `${thumb.height}px`, backgroundImage: `url("${thumb.url}")`, backgroundPosition: `-${thumb.x}px -${thumb.y}px` };
-      Object.assign(picture.style, style);
+      const { url, x, y, width, height } = thumb;
+      Object.assign(picture.style, { width: `${width}px`, height: `${height}px`, background: `url("${url}") -${x}px -${y}px` });
     }
     text.textContent = clock(time);
-    const width = this.seek.clientWidth;
-    const half = (thumb ? thumb.width : 48) / 2 + 4;
     this.preview.hidden = false;
-    this.preview.style.left = `${Math.min(Math.max(half, (width * time) / (this.video.duration || 1)), Math.max(half, width - half))}px`;
+    const [half, width] = [this.preview.offsetWidth / 2, this.seek.clientWidth];
+    this.preview.style.left = `${Math.max(half, Math.min(width - half, (width * time) / (this.video.duration || 1)))}px`;
   }
 
   async #start() {
     if (this.base && this.#outputs.some(({ kind }) => kind === "sprite_vtt")) {
-      thumbnails(`${this.base}sprite.vtt`).then((at) => (this.#at = at));
+      thumbnails(`${this.base}sprite.vtt`).then((at) => (this.#thumbAt = at));
     }
-    if (!this.source) return;
-    if (this.source.files) return this.#startFiles(this.source.files);
+    const { hls, files } = this.source;
+    if (files) return this.#startFiles(files);
     if (window.MediaSource || window.ManagedMediaSource) {
-      try {
-        const Hls = await loadHls();
-        if (Hls.isSupported()) return this.#startHls(Hls);
-      } catch {
-        library = null; // could not be fetched: perhaps the browser needs none
-      }
+      // Where it could not be fetched, perhaps the browser needs none.
+      const { default: Hls } = await import("/assets/hls.min.mjs").catch(() => ({}));
+      if (Hls?.isSupported()) return this.#startHls(Hls);
     }
-    if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = this.source.hls;
+    if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = hls;
     else this.#fail();
   }
 
@@ -177,19 +169,18 @@ export class Player {
     // No worker: it would need a script from a blob, which the policy forbids, and fragmented MP4 has little to unpack.
     const hls = new Hls({ enableWorker: false, capLevelToPlayerSize: true, backBufferLength: 60 });
     this.#hls = hls;
-    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#listQualities(hls.levels, true));
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#listQualities(hls.levels, h("option", { value: -1 }, "Auto")));
     hls.on(Hls.Events.LEVEL_SWITCHED, (_, { level }) => {
-      const [auto] = this.quality.options;
-      if (auto) auto.textContent = hls.autoLevelEnabled ? `Auto (${rung(hls.levels[level])})` : "Auto";
+      this.quality.options[0].text = hls.autoLevelEnabled ? `Auto (${rung(hls.levels[level])})` : "Auto";
     });
     hls.on(Hls.Events.ERROR, (_, told) => told.fatal && this.#mend(Hls, told.type));
     hls.attachMedia(this.video);
     hls.loadSource(this.source.hls);
   }
 
-  // Once each: new addresses where the old ones ended, and the decoder anew where it stumbled.
+  // A few times: new addresses where the old ones ended, and the decoder anew where it stumbled.
   async #mend(Hls, type) {
-    if ((this.#quiet += 1) > 3) return this.#fail();
+    if ((this.#faults += 1) > 3) return this.#fail();
     if (type === Hls.ErrorTypes.MEDIA_ERROR) return this.#hls.recoverMediaError();
     if (type !== Hls.ErrorTypes.NETWORK_ERROR) return this.#fail();
     try {
@@ -203,21 +194,21 @@ export class Player {
   }
 
   #startFiles(files) {
-    const known = files.filter((file) => this.video.canPlayType(CODECS[file.codec] ?? file.content_type));
+    const known = files.filter(({ codec, content_type: type }) => this.video.canPlayType(CODECS[codec] ?? type));
     if (!known.length) return this.#fail();
     for (const { key, name } of this.#outputs.filter(({ kind }) => kind === "captions")) {
       this.video.append(h("track", { kind: "captions", label: name ?? "Captions", src: this.base + key.split("/").slice(1).join("/") }));
     }
     this.source.files = known;
-    this.#listQualities(known, false);
+    this.#listQualities(known);
     this.video.src = known[0].url;
   }
 
+  // `auto`: the choice above them, where one may be left to hls.js.
   #listQualities(sizes, auto) {
-    const options = sizes.map((size, index) => ({ value: index, text: rung(size), tall: size.height })).filter(({ text }) => text);
-    options.sort((a, b) => b.tall - a.tall);
-    this.quality.replaceChildren(...(auto ? [h("option", { value: -1 }, "Auto")] : []), ...options.map(({ value, text }) => h("option", { value }, text)));
-    this.quality.hidden = options.length < 2;
+    const tallest = [...sizes.entries()].filter(([, size]) => rung(size)).sort(([, a], [, b]) => b.height - a.height);
+    this.quality.replaceChildren(auto ?? "", ...tallest.map(([value, size]) => h("option", { value }, rung(size))));
+    this.quality.hidden = tallest.length < 2;
   }
 
   #choose(index) {
@@ -228,7 +219,7 @@ export class Player {
     const { currentTime, paused } = this.video;
     this.video.src = this.source.files[index].url;
     this.video.currentTime = currentTime;
-    if (!paused) this.video.play().catch(() => {});
+    if (!paused) this.#toggle();
   }
 
   #texts() {
@@ -237,14 +228,13 @@ export class Player {
 
   #listCaptions() {
     const tracks = this.#texts();
-    const named = tracks.map((track, index) => h("option", { value: index }, track.label || track.language || `Captions ${index + 1}`));
+    const named = tracks.map(({ label, language }, at) => h("option", { value: at }, label || language || `Captions ${at + 1}`));
     this.captions.replaceChildren(h("option", { value: -1 }, "No captions"), ...named);
     this.captions.value = tracks.findIndex(({ mode }) => mode === "showing");
     this.captions.hidden = !tracks.length;
   }
 
   #fail() {
-    this.fault.textContent = NOT_HERE;
-    this.fault.hidden = false;
+    this.fault.textContent = "This browser cannot play this video. Download it, or open it in another browser.";
   }
 }

@@ -21,21 +21,21 @@ function store(records) {
 
 const markOf = ({ name, size, lastModified }) => `${name}\n${size}\n${lastModified}`;
 
-export function remember(file, record) {
-  store({ ...all(), [markOf(file)]: { ...record, name: file.name, size: file.size, lastModified: file.lastModified, at: Date.now() } });
+export const isSame = (file, other) => markOf(file) === markOf(other);
+
+export function remember({ name, size, lastModified }, record) {
+  const kept = { ...record, name, size, lastModified, at: Date.now() };
+  store({ ...all(), [markOf(kept)]: kept });
 }
 
 export function forget(file) {
-  const records = all();
-  delete records[markOf(file)];
-  store(records);
-}
-
-export const recall = (file) => interrupted().find((record) => markOf(record) === markOf(file)) ?? null;
-
-// Those that may still be gone on with.
-export function interrupted() {
-  return Object.values(all()).filter((record) => Date.now() - record.at < LAST_MS);
+  const { [markOf(file)]: gone, ...rest } = all();
+  store(rest);
 }
 
 export const forgetAll = () => store({});
+
+// Those that may still be gone on with.
+export const interrupted = () => Object.values(all()).filter(({ at }) => Date.now() - at < LAST_MS);
+
+export const recall = (file) => interrupted().find((record) => isSame(record, file)) ?? null;

@@ -1,7 +1,7 @@
 // The queue of uploads: small files by one PUT, others in parts, several at a time; paused, gone on with, given up.
 
-import { Problem, ask, backOff, config, pause } from "/assets/api.js";
-import { forget, recall, remember } from "/assets/resume.js";
+import { ask, backOff, config, pause, post, unlessAborted } from "/assets/api.js";
+import { forget, interrupted, recall, remember } from "/assets/resume.js";
 import { Meter, put } from "/assets/transfer.js";
 
 const MIB = 2 ** 20;
@@ -12,28 +12,25 @@ const FILES_AT_ONCE = 2;
 const PARTS_AT_ONCE = 3;
 const TRIES = 8;
 
-const partSize = (size) => Math.max(LEAST_PART, Math.ceil(size / MOST_PARTS / MIB) * MIB);
-const fileIdOf = (key) => key.split("/").at(-1).split(".")[0];
-
 // Why this file is not taken, or null.
-export function refusal(file) {
-  const suffix = file.name.slice(file.name.lastIndexOf(".")).toLowerCase();
-  if (!config.suffixes.includes(suffix)) return `“${file.name}” is no video file that is taken here (${config.suffixes.join(" ")}).`;
-  if (file.size === 0) return `“${file.name}” is empty.`;
-  if (file.size > config.max_upload_bytes) return `“${file.name}” is larger than this service takes.`;
-  return null;
+export function refusal({ name, size }) {
+  const suffix = name.slice(name.lastIndexOf(".")).toLowerCase();
+  if (!config.suffixes.includes(suffix)) return `“${name}” is no video file that is taken here (${config.suffixes.join(" ")}).`;
+  if (size === 0) return `“${name}” is empty.`;
+  return size > config.max_upload_bytes ? `“${name}” is larger than this service takes.` : null;
 }
 
-// `state`: queued, uploading, paused, failed, done, cancelled. Tells of each change by the event `change`.
+// `state`: queued, uploading, paused, failed, done, cancelled; interrupted, where it broke off with an earlier page and its file
+// is to be chosen again. Tells of each change by the event `change`.
 export class Upload extends EventTarget {
   state = "queued";
   loaded = 0;
-  fileId = null;
   error = null;
   #stop = new AbortController();
   #meter = new Meter();
-  #sending = new Map();
-  #record = null;
+  #record = null; // of an upload in parts that was begun
+  #standing = 0; // bytes that the store has
+  #sending = new Map(); // bytes on their way, by the part's number
   #key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
   constructor(file, profile) {
@@ -45,43 +42,53 @@ export class Upload extends EventTarget {
     this.profile = this.#record?.profile ?? profile;
   }
 
+  // The uploads that broke off with an earlier page, as the store has them.
+  static async interrupted() {
+    const found = interrupted().map((record) => new Upload(record)).map(async (upload) => {
+      try {
+        const parts = await ask(upload.#path());
+        upload.loaded = parts.reduce((sum, part) => sum + part.Size, 0);
+        upload.state = "interrupted";
+        return upload;
+      } catch (problem) {
+        if (problem.status === 404) forget(upload.file);
+        return null;
+      }
+    });
+    return (await Promise.all(found)).filter(Boolean);
+  }
+
   get share() {
-    return this.file.size ? Math.min(1, this.loaded / this.file.size) : 0;
+    return this.loaded / this.file.size;
   }
 
   get speed() {
-    return this.#meter.bytesPerSecond;
+    return this.#meter.speed;
   }
 
   get left_s() {
-    return this.speed ? (this.file.size - this.loaded) / this.speed : Infinity;
-  }
-
-  get ended() {
-    return this.state === "done" || this.state === "cancelled";
+    return (this.file.size - this.loaded) / this.speed;
   }
 
   async run() {
     this.#stop = new AbortController();
-    this.error = null;
-    this.#meter.clear();
+    this.#meter = new Meter();
+    this.#sending.clear();
     this.#become("uploading");
     try {
-      await (this.inParts ? this.#putParts() : this.#putWhole());
-      if (this.inParts) forget(this.file);
+      await (this.inParts ? this.#putParts(this.#stop.signal) : this.#putWhole(this.#stop.signal));
+      forget(this.file);
       this.loaded = this.file.size;
       this.#become("done");
     } catch (error) {
       if (error.name === "AbortError") return; // whoever stopped it said what it is now
-      this.#stop.abort();
       this.error = error;
-      this.#become("failed");
+      this.#end("failed");
     }
   }
 
   pause() {
-    this.#become("paused");
-    this.#stop.abort();
+    this.#end("paused");
   }
 
   // To wait in the queue again.
@@ -90,11 +97,16 @@ export class Upload extends EventTarget {
   }
 
   async cancel() {
-    this.#become("cancelled");
-    this.#stop.abort();
+    this.#end("cancelled");
     forget(this.file);
     if (this.#record) await ask(this.#path(), { method: "DELETE" });
-    else if (this.fileId) await ask(`/upload/${this.fileId}/cancel`, { method: "POST" });
+    else if (this.fileId) await post(`/upload/${this.fileId}/cancel`);
+  }
+
+  // Of the parts, or of one: `/5`, `/complete`.
+  #path(which = "") {
+    const { uploadId, key } = this.#record;
+    return `/s3/multipart/${encodeURIComponent(uploadId)}${which}?key=${encodeURIComponent(key)}`;
   }
 
   #become(state) {
@@ -102,159 +114,127 @@ export class Upload extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  #progress(standing) {
-    this.loaded = standing + [...this.#sending.values()].reduce((sum, sent) => sum + sent, 0);
+  #end(state) {
+    this.#become(state);
+    this.#stop.abort();
+  }
+
+  #progress(part, sent) {
+    this.#sending.set(part, sent);
+    this.loaded = [...this.#sending.values()].reduce((sum, bytes) => sum + bytes, this.#standing);
     this.#meter.take(this.loaded);
     this.dispatchEvent(new Event("change"));
   }
 
   // Tries again what a connection, or a service that is away, broke off.
-  async #tried(work) {
+  async #tried(signal, work) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await work(attempt);
+        return await work();
       } catch (error) {
-        // 403: the address expired. 400: S3 says so of a body that broke off.
-        const again = error instanceof Problem && (error.passes || (error.fromStore && [400, 403].includes(error.status)));
-        if (!again || attempt + 1 >= TRIES) throw error;
-        if (!navigator.onLine) await online(this.#stop.signal);
-        await pause(backOff(attempt, error), this.#stop.signal);
+        if (!error.passes || attempt + 1 >= TRIES) throw error;
+        if (!navigator.onLine) await online(signal);
+        await pause(backOff(attempt, error), signal);
       }
     }
   }
 
-  async #putWhole() {
-    const { signal } = this.#stop;
-    await this.#tried(async () => {
-      const body = { file_name: this.file.name, size: this.file.size, ...(this.profile ? { profile: this.profile } : {}) };
-      const address = await ask("/upload", { method: "POST", body, headers: { "Idempotency-Key": this.#key }, signal });
-      this.fileId = address.file_id;
-      this.#progress(0);
+  #begin(path, body, signal) {
+    return post(path, { size: this.file.size, ...body }, { headers: { "Idempotency-Key": this.#key }, signal });
+  }
+
+  #put(part, url, body, options) {
+    this.#progress(part, 0);
+    return put(url, body, { ...options, onprogress: (sent) => this.#progress(part, sent) });
+  }
+
+  #putWhole(signal) {
+    return this.#tried(signal, async () => {
+      const { file_id, upload_url, headers } = await this.#begin("/upload", { file_name: this.file.name, profile: this.profile || undefined }, signal);
+      this.fileId = file_id;
       try {
-        await fromStore(put(address.upload_url, this.file, { headers: address.headers, signal, onprogress: (sent) => this.#whole(sent) }));
+        await this.#put(1, upload_url, this.file, { headers, signal });
       } catch (error) {
         if (error.status !== 412) throw error; // it arrived before, and the answer was lost
       }
     });
   }
 
-  #whole(sent) {
-    this.#sending.set(0, sent);
-    this.#progress(0);
-  }
-
-  #path(part = "") {
-    const { uploadId, key } = this.#record;
-    return `/s3/multipart/${encodeURIComponent(uploadId)}${part}?key=${encodeURIComponent(key)}`;
-  }
-
-  async #standing() {
-    if (!this.#record) return [];
-    try {
-      return await this.#tried(() => ask(this.#path(), { signal: this.#stop.signal }));
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      this.#record = null; // it was given up meanwhile: begin anew
-      this.#key = `${this.#key}+`;
-      return [];
+  // The parts that the store has, of an upload that is begun here where there is none.
+  async #parts(signal) {
+    if (this.#record) {
+      try {
+        return await this.#tried(signal, () => ask(this.#path(), { signal }));
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        this.#key += "+"; // it was given up meanwhile: begin anew
+      }
     }
+    const { file, profile } = this;
+    const body = { filename: file.name, type: "", metadata: profile ? { profile } : {} };
+    const { key, uploadId } = await this.#tried(signal, () => this.#begin("/s3/multipart", body, signal));
+    const partSize = Math.max(LEAST_PART, Math.ceil(file.size / MOST_PARTS / MIB) * MIB);
+    this.fileId = key.split("/").at(-1).split(".")[0];
+    this.#record = { key, uploadId, partSize, profile, fileId: this.fileId };
+    remember(file, this.#record);
+    return [];
   }
 
-  async #begin() {
-    const body = { filename: this.file.name, type: "", size: this.file.size, metadata: this.profile ? { profile: this.profile } : {} };
-    const options = { method: "POST", body, headers: { "Idempotency-Key": this.#key }, signal: this.#stop.signal };
-    const { key, uploadId } = await this.#tried(() => ask("/s3/multipart", options));
-    this.#record = { key, uploadId, fileId: fileIdOf(key), partSize: partSize(this.file.size), profile: this.profile };
-    remember(this.file, this.#record);
-  }
-
-  async #putParts() {
-    const { signal } = this.#stop;
-    const standing = new Map((await this.#standing()).map((part) => [part.PartNumber, part]));
-    if (!this.#record) await this.#begin();
-    this.fileId = this.#record.fileId;
-    const size = this.#record.partSize;
+  async #putParts(signal) {
+    const there = new Map((await this.#parts(signal)).map(({ PartNumber, Size }) => [PartNumber, Size]));
+    const { file } = this;
+    const { partSize } = this.#record;
     const missing = [];
-    let there = 0;
-    for (let number = 1; (number - 1) * size < this.file.size; number += 1) {
-      const length = Math.min(size, this.file.size - (number - 1) * size);
-      if (standing.get(number)?.Size === length) there += length;
-      else missing.push({ number, length, from: (number - 1) * size });
+    this.#standing = 0;
+    for (let from = 0, number = 1; from < file.size; from += partSize, number += 1) {
+      const part = file.slice(from, from + partSize);
+      if (there.get(number) === part.size) this.#standing += part.size;
+      else missing.push([number, part]);
     }
-    this.#sending.clear();
-    this.#progress(there);
     const work = async () => {
-      for (let part = missing.shift(); part; part = missing.shift()) {
-        const { number, length } = part;
-        await this.#tried(() => this.#putPart(part, () => this.#progress(there)));
+      for (let next = missing.shift(); next; next = missing.shift()) {
+        const [number, part] = next;
+        await this.#tried(signal, async () => {
+          // Signed when its turn comes: an address never waits long enough to expire.
+          const { url } = await ask(this.#path(`/${number}`), { signal });
+          await this.#put(number, url, part, { signal });
+        });
         this.#sending.delete(number);
-        there += length;
+        this.#standing += part.size;
       }
     };
     await Promise.all(Array.from({ length: PARTS_AT_ONCE }, work));
     // What the store has, not what was answered: an ETag is hidden where the bucket's CORS rules do not expose it.
-    const parts = (await this.#tried(() => ask(this.#path(), { signal }))).map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
-    await this.#tried(() => ask(this.#path("/complete"), { method: "POST", body: { parts }, signal }));
-  }
-
-  async #putPart({ number, length, from }, progressed) {
-    const { signal } = this.#stop;
-    // Signed when its turn comes: an address never waits long enough to expire.
-    const { url } = await ask(this.#path(`/${number}`), { signal });
-    const onprogress = (sent) => {
-      this.#sending.set(number, Math.min(sent, length));
-      progressed();
-    };
-    try {
-      await fromStore(put(url, this.file.slice(from, from + length), { signal, onprogress }));
-    } finally {
-      this.#sending.set(number, 0);
-    }
-    this.#sending.set(number, length);
-    progressed();
+    const parts = (await this.#tried(signal, () => ask(this.#path(), { signal }))).map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
+    await this.#tried(signal, () => post(this.#path("/complete"), { parts }, { signal }));
   }
 }
 
-async function fromStore(work) {
-  try {
-    return await work;
-  } catch (error) {
-    throw Object.assign(error, { fromStore: true });
-  }
+const online = (signal) => unlessAborted(signal, (resolve, reject, ended) => addEventListener("online", resolve, { signal: ended }));
+
+let uploads = [];
+const running = new Set();
+
+const is = (...states) => ({ state }) => states.includes(state);
+
+export const busy = () => uploads.some(is("queued", "uploading"));
+
+// Runs it when its turn comes: a few go at a time.
+export function enqueue(upload) {
+  uploads.push(upload);
+  upload.addEventListener("change", runNext);
+  runNext();
 }
 
-function online(signal) {
-  return new Promise((resolve, reject) => {
-    addEventListener("online", resolve, { once: true, signal });
-    signal.addEventListener("abort", () => reject(new DOMException("stopped", "AbortError")), { once: true });
-  });
-}
-
-// Runs what waits, a few at a time.
-export class Queue {
-  #uploads = [];
-  #running = new Set();
-
-  get busy() {
-    return this.#uploads.some((upload) => ["queued", "uploading"].includes(upload.state));
-  }
-
-  add(upload) {
-    this.#uploads.push(upload);
-    upload.addEventListener("change", () => this.#next());
-    this.#next();
-  }
-
-  #next() {
-    this.#uploads = this.#uploads.filter((upload) => !upload.ended);
-    for (const upload of this.#uploads) {
-      if (this.#running.size >= FILES_AT_ONCE) return;
-      if (upload.state !== "queued" || this.#running.has(upload)) continue;
-      this.#running.add(upload);
-      upload.run().finally(() => {
-        this.#running.delete(upload);
-        this.#next();
-      });
-    }
+function runNext() {
+  uploads = uploads.filter((upload) => !is("done", "cancelled")(upload));
+  for (const upload of uploads.filter(is("queued"))) {
+    if (running.size >= FILES_AT_ONCE) return;
+    if (running.has(upload)) continue;
+    running.add(upload);
+    upload.run().finally(() => {
+      running.delete(upload);
+      runNext();
+    });
   }
 }
