@@ -133,7 +133,9 @@ def test_the_stack_of_tasks(script: str, moto_url: str, tmp_path: Path) -> None:
     variables = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": moto_url, "AWS_PAGER": ""}
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     shell = Shell(tmp_path, settings=SETTINGS | variables | {"AWS_DEFAULT_REGION": "eu-west-1"})
-    settings = dict(line.split("=", 1) for line in script_of("docs/how-to/run-jobs-as-tasks.md#set-it-up", "dotenv").splitlines())
+    settings = dict(
+        line.split("=", 1) for line in script_of("docs/how-to/run-jobs-as-tasks.md#set-it-up", language="dotenv").splitlines()
+    )
     shell.run("vproc aws init --name acme-video")
     shell.run(script)
     told = json.loads(shell.run(f"aws ecs describe-task-definition --task-definition {settings['VPROC_ECS_TASK_DEFINITION']}"))
