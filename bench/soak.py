@@ -32,8 +32,10 @@ from vproc.db.pool import MOST_CONNECTIONS
 from vproc.tasks import task_group
 
 CLOCKS_OFF_S = (60, -60, 0)
-"""By how much the clock of each daemon is fast."""
+"""By how much the clock of each daemon is fast, where clocks differ."""
 DAEMONS = len(CLOCKS_OFF_S)
+_SECTION = "Many daemons, killed one after another"
+_SECTION_OF_CLOCKS = "Many daemons whose clocks differ"
 FULL = 10_000
 _PUT_AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
@@ -57,6 +59,7 @@ class Plan:
     concurrency: int
     seed: int
     most_kills: int | None = None
+    clocks_apart: bool = False
 
 
 @dataclass(slots=True)
@@ -135,7 +138,8 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
     watch = _Watch()
     async with open_fleet(work) as fleet:
         settings = _SETTINGS | {"VPROC_CONCURRENCY": str(plan.concurrency)}
-        members = [fleet.member(number, settings | clock_off_by(off_s)) for number, off_s in enumerate(CLOCKS_OFF_S, 1)]
+        off = CLOCKS_OFF_S if plan.clocks_apart else (0,) * DAEMONS
+        members = [fleet.member(number, settings | clock_off_by(off_s)) for number, off_s in enumerate(off, 1)]
         begun = monotonic()
         keys = await fleet.cloud.put("in", plan.jobs, body, {}, at_once=_PUT_AT_ONCE)
         click.echo(
@@ -174,6 +178,7 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
         daemons=DAEMONS,
         concurrency=plan.concurrency,
         seed=plan.seed,
+        clocks_apart=plan.clocks_apart,
         starts=sum(len(member.lives) for member in members),
         standing=standing,
         most_connections=watch.most_connections,
@@ -197,14 +202,26 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
 @click.option("--kill-every", type=click.FloatRange(2), default=60.0, show_default=True, help="Seconds between two kills.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at a time in each daemon.")
 @click.option("--seed", type=int, help="Of whom is killed; by default a new one.")
+@click.option(
+    "--clocks-apart", is_flag=True, help="One clock a minute fast, one a minute slow; such daemons take thrice the processor."
+)
 @click.option("--json", "to_json", type=click.Path(path_type=Path), help="Where the figures go, all of them.")
 @click.option("--results", type=click.Path(path_type=Path), help="Where the section goes; of a full run, RESULTS.md by default.")
 @click.option("--keep", is_flag=True, help="Keep the daemons' logs, and say where.")
 def main(
-    jobs: int, kill_every: float, concurrency: int, seed: int | None, to_json: Path | None, results: Path | None, *, keep: bool
+    jobs: int,
+    kill_every: float,
+    concurrency: int,
+    seed: int | None,
+    to_json: Path | None,
+    results: Path | None,
+    *,
+    clocks_apart: bool,
+    keep: bool,
 ) -> None:
     """Run it, write what was measured, and exit 1 where something does not hold."""
-    plan = Plan(jobs, kill_every, concurrency, random.randrange(1_000_000) if seed is None else seed)  # noqa: S311
+    chosen = random.randrange(1_000_000) if seed is None else seed  # noqa: S311
+    plan = Plan(jobs, kill_every, concurrency, chosen, clocks_apart=clocks_apart)
     folder = Path(mkdtemp(prefix="vproc-soak-"))
     try:
         run = anyio.run(measure_soak, folder, plan)
@@ -220,7 +237,7 @@ def main(
     if to_json is not None:
         to_json.write_text(json.dumps(asdict(run)) + "\n")
     if results is not None or jobs >= FULL:
-        write_section("Many daemons, killed one after another", lines, to=results or RESULTS)
+        write_section(_SECTION_OF_CLOCKS if clocks_apart else _SECTION, lines, to=results or RESULTS)
     raise click.exceptions.Exit(0 if all(verdict.holds for verdict in verdicts(run)) else 1)
 
 
