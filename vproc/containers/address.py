@@ -17,7 +17,7 @@ def engine_socket(environ: Mapping[str, str]) -> Path:
     if address:
         if not address.startswith(f"{_SCHEME}/"):
             raise ConfigError(
-                f"DOCKER_HOST: takes unix:///path of a socket on this machine, whose directories a container can share (got {address!r})"
+                f"DOCKER_HOST: takes unix:///path, a socket of this machine, whose directories containers share (got {address!r})"
             )
         return Path(address.removeprefix(_SCHEME))
     runtime = environ.get("XDG_RUNTIME_DIR")

@@ -80,22 +80,20 @@ class Engine:
         url = f"http://engine{self._prefix}/containers/{quote(name)}/wait?condition=removed"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CALL_WITHIN_S)
         try:
-            async with self._session.post(url, timeout=timeout) as response:
-                if response.status != 200:  # noqa: PLR2004
-                    raise await self._refusal("POST wait", response)
-
-                async def code() -> int:
-                    try:
-                        told = json.loads(await response.read())
-                        return int(told["StatusCode"])
-                    except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:
-                        raise UnavailableError(
-                            f"the container engine at {self._socket} did not tell how a container ended"
-                        ) from error
-
-                yield code
+            response = await self._session.post(url, timeout=timeout)
         except (aiohttp.ClientError, OSError) as error:
             raise self._away(error) from error
+
+        async def code() -> int:
+            try:
+                return int(json.loads(await response.read())["StatusCode"])
+            except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:
+                raise UnavailableError(f"the container engine at {self._socket} did not tell how a container ended") from error
+
+        async with response:
+            if response.status != 200:  # noqa: PLR2004
+                raise await self._refusal("POST wait", response)
+            yield code
 
     async def start(self, name: str) -> None:
         """Start it."""
@@ -145,7 +143,7 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(socket: Path) -> AsyncIterator[Engine]:
-    """The engine behind that socket, seen to answer. Raises `ConfigError` where this user may not ask it, and `UnavailableError`."""
+    """The engine behind that socket, seen to answer. Raises `ConfigError` where this user may not ask, and `UnavailableError`."""
     connector = aiohttp.UnixConnector(path=str(socket), limit=_CONNECTIONS)
     timeout = aiohttp.ClientTimeout(total=_CALL_WITHIN_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:

@@ -1,7 +1,7 @@
 """A container's pipes over one connection that changes its protocol: bytes go in as they are, both outputs come back in frames.
 
-The frames are of the Docker Engine's API, "Attach to a container": a byte that names the stream, three zeros, four bytes of length,
-then so much of it.
+The frames are of the Docker Engine's API, "Attach to a container": a byte that names the stream, three zeros, four bytes of
+length, then so much of it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from vproc.errors import UnavailableError
 from vproc.ports import Stream
 
+_HEADERS = "Host: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n"
 _HEAD_BYTES = 16 * 1024
 _FRAME_HEAD_BYTES = 8
 _TAKEN_BYTES = 64 * 1024
@@ -87,9 +88,7 @@ async def open_pipes(socket: Path, target: str) -> AsyncIterator[EnginePipes]:
         received = BufferedByteReceiveStream(stream)
         try:
             with fail_after(_ANSWER_WITHIN_S):
-                await stream.send(
-                    f"POST {target} HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
-                )
+                await stream.send(f"POST {target} HTTP/1.1\r\n{_HEADERS}\r\n".encode())
                 head = await received.receive_until(b"\r\n\r\n", _HEAD_BYTES)
         except (EndOfStream, BrokenResourceError, IncompleteRead, DelimiterNotFound, TimeoutError) as error:
             raise UnavailableError(f"the container engine at {socket} ended the connection to a container's pipes") from error

@@ -12,8 +12,8 @@ _LIMITS = {"MemoryLimit": "memory limits", "PidsLimit": "limits of processes"}
 
 
 def request_of(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of ``containers/create``. The engine keeps no log of it, gives it neither network nor shared memory, and removes it
-    at its end. Its input ends with the one connection that is attached to it."""
+    """The body of ``containers/create``. The engine keeps no log of it, gives it neither network nor shared memory, and removes
+    it at its end. Its input ends with the one connection that is attached to it."""
     source, target = spec.mount
     return {
         "Image": spec.image,

@@ -1,4 +1,4 @@
-"""Children in containers: the guard that ends one with its daemon, what its end says, whose it is, and where its directory lies."""
+"""Children in containers: the guard that ends one with its daemon, what its end says, whose it is, where its directory lies."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHELL_SIGNAL = 128
 _SIGNALS = range(1, 32)
 _MARK = "vproc-guard"
 
-# The engine goes on with a container whose daemon has died, and ffmpeg reads nothing that would tell it. So a shell stands between:
-# its input is the daemon's end of a connection, and that ends with the daemon, however it does. A child that is fed has that
-# input itself. TERM is for the child, and the code is the child's. Last comes what it used, as only a parent can tell.
+# The engine goes on with a container whose daemon has died, and ffmpeg reads nothing that would tell it. So a shell stands
+# between: its input is the daemon's end of a connection, and that ends with the daemon, however it does. A child that is fed has
+# that input itself. TERM is for the child, and the code is the child's. Last comes what it used, as only a parent can tell.
 _HEAD = """nonce=$1; shift
 command -v "$1" >/dev/null || { echo "$1: not found" >&2; exit 127; }
 exec 3<&0 </dev/null
@@ -43,15 +43,15 @@ _TIMES = re.compile(r"(\d+)m(\d+(?:[.,]\d+)?)s")
 
 
 def guarded(argv: Sequence[str], *, nonce: str, fed: bool) -> tuple[str, ...]:
-    """The command line of a container that runs ``argv`` and ends with whoever holds the other end of its standard input. ``fed``:
-    that input is the child's own. It takes a POSIX shell as ``/bin/sh``."""
+    """The command line of a container that runs ``argv`` and ends with whoever holds the other end of its standard input.
+    ``fed``: that input is the child's own. It takes a POSIX shell as ``/bin/sh``."""
     return ("/bin/sh", "-c", _HEAD + (_FED if fed else _ALONE) + _TAIL, "vproc", nonce, *argv)
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedEnd:
-    """How a guarded child ended. ``returncode`` is negative for a signal; ``cpu_s`` None where the guard told nothing, since it was
-    killed itself or never started the child."""
+    """How a guarded child ended. ``returncode`` is negative for a signal; ``cpu_s`` None where the guard told nothing, since it
+    was killed itself or never started the child."""
 
     returncode: int
     stderr: str
@@ -80,8 +80,8 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A daemon, as its containers' labels name it. ``boot``: of the kernel. ``pid`` is its number and its start in clock ticks, in the
-    namespace ``pids``; ``container``: the id of the container that it runs in, empty outside of any."""
+    """A daemon, as its containers' labels name it. ``boot``: of the kernel. ``pid`` is its number and its start in clock ticks,
+    in the namespace ``pids``; ``container``: the id of the container that it runs in, empty outside of any."""
 
     daemon: str
     boot: str
@@ -122,8 +122,8 @@ _IN_MOUNTS = re.compile(r"/(?:overlay-)?containers/([0-9a-f]{64})/")
 
 
 def own_container_id(mountinfo: str) -> str | None:
-    """The id of the container that a process runs in, by ``/proc/self/mountinfo``: an engine mounts files from the folder that it keeps
-    for it (``/etc/hostname``). None outside of containers, and in those of other makers."""
+    """The id of the container that a process runs in, by ``/proc/self/mountinfo``: an engine mounts files from the folder that it
+    keeps for it (``/etc/hostname``). None outside of containers, and in those of other makers."""
     for line in mountinfo.splitlines():
         fields = line.split()
         if len(fields) > 4 and fields[4] in {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}:  # noqa: PLR2004 - proc(5): the mount point

@@ -1,5 +1,5 @@
-"""What the inside asks of the outside, each as narrow as what is called. Adapters: `aws`, `db`, `oidc`, `containers`, `workers.runners`,
-`api`.
+"""What the inside asks of the outside, each as narrow as what is called. Adapters: `aws`, `db`, `oidc`, `containers`,
+`workers.runners`, `api`.
 
 Every method may raise `UnavailableError` when its dependency is away, and may be called again after it.
 """

@@ -94,8 +94,8 @@ class ContainerFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What an engine is. ``rootless``: root in a container is the user that the engine runs as; ``maps_users``: users in a container
-    are others outside. ``lacks``: limits that it cannot give, in words."""
+    """What an engine is. ``rootless``: root in a container is the user that the engine runs as; ``maps_users``: users in a
+    container are others outside. ``lacks``: limits that it cannot give, in words."""
 
     version: str
     rootless: bool
