@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -18,23 +17,19 @@ from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
 from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
-from vproc.outside import Outside, at_start
+from vproc.ffmpegs import Ffmpegs, open_ffmpegs
+from vproc.outside import Outside
 from vproc.ports import Queue
-from vproc.settings import SandboxMode, Settings
-from vproc.telemetry import Metrics
+from vproc.settings import Settings
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
-from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
-from vproc.workers.job_runner import Dispatcher
+from vproc.workers.job_runner import Dispatcher, runners_wanted
 from vproc.workers.jobs import Jobs
-from vproc.workers.media import MediaTools
 from vproc.workers.pipeline import Pipeline
 from vproc.workers.rules import JobRules
-from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sandbox
 from vproc.workers.scratch import open_scratch
-from vproc.workers.tooling import open_tools
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -46,8 +41,7 @@ class Workplace:
     jobs: Jobs
     intake: Intake
     janitor: Janitor
-    tools: MediaTools
-    sandbox: SandboxReport
+    ffmpegs: Mapping[RunnerKind, Ffmpegs]
 
 
 def require_default(settings: Settings, profiles: Mapping[str, Profile]) -> None:
@@ -61,27 +55,34 @@ async def open_workplace(
     settings: Settings, outside: Outside, profiles: Mapping[str, Profile], vitals: Vitals, *, queue: Queue, tracer: Tracer
 ) -> AsyncIterator[Workplace]:
     """Open it. ``queue`` is what jobs come from, and where they are settled. Raises `ConfigError` or `DependencyError`."""
-    async with open_scratch(settings.scratch_dir) as scratch:
-        tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
+    kinds = runners_wanted(profiles, default=settings.runner)
+    settings.check_runners(kinds)
+    async with (
+        open_scratch(settings.scratch_dir) as scratch,
+        open_ffmpegs(settings, profiles, kinds, outside.metrics, scratch_dir=scratch.root) as ffmpegs,
+    ):
         outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
-        pipeline = Pipeline(
-            raw=outside.raw,
-            processed=outside.processed,
-            tools=tools,
-            scratch=scratch,
-            limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
-            max_upload_bytes=settings.max_upload_bytes,
-            metrics=outside.metrics,
-            profiles=profiles,
-        )
+        pipelines = {
+            kind: Pipeline(
+                raw=outside.raw,
+                processed=outside.processed,
+                tools=there.tools,
+                scratch=scratch,
+                limits=MediaLimits(settings.max_duration_s, settings.max_pixels),
+                max_upload_bytes=settings.max_upload_bytes,
+                metrics=outside.metrics,
+                profiles=profiles,
+            )
+            for kind, there in ffmpegs.items()
+        }
         jobs = Jobs(
             queue=queue,
             catalog=outside.catalog,
             raw=outside.raw,
             processed=outside.processed,
-            runner=Dispatcher({RunnerKind.LOCAL: pipeline}, profiles=profiles, default=RunnerKind.LOCAL),
+            runner=Dispatcher(pipelines, profiles=profiles, default=settings.runner),
             rules=JobRules(
                 worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
                 visibility_timeout_s=settings.visibility_timeout_s,
@@ -96,17 +97,4 @@ async def open_workplace(
             vitals=vitals,
             tracer=tracer,
         )
-        yield Workplace(jobs, intake, janitor, tools, sandbox)
-
-
-async def _open_tools(
-    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
-) -> tuple[MediaTools, SandboxReport]:
-    """The sandbox that this machine gives, and within it the ffmpeg to work with."""
-    if settings.sandbox is not SandboxMode.OFF:
-        keep_memory_private()
-    sandbox = await at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch_dir))
-    log.info("sandbox_probed", sandbox=sandbox.describe())
-    for layer in Layer:
-        metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox
+        yield Workplace(jobs, intake, janitor, ffmpegs)

@@ -1,5 +1,5 @@
-"""What the container runner finds at its start: who this process is to its engine, the image, whether a container sees the scratch
-directory and is as confined as was asked for. And at its start and later: containers that dead daemons left.
+"""What the container runner finds at its start: who this process is to its engine, the image, whether a container sees the
+scratch directory and is as confined as was asked for. And at its start and later: containers that dead daemons left.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class OpenedRunner:
 async def open_docker_runner(
     engine: ContainerEngine, *, image: str | None, scratch_dir: Path, mode: SandboxMode, devices: Sequence[str] = ()
 ) -> AsyncIterator[OpenedRunner]:
-    """The runner, tried by one container; what dead daemons left is removed now and every five minutes. Raises `ConfigError` where
-    it cannot work, and `UnavailableError` where the engine does not answer."""
+    """The runner, tried by one container; what dead daemons left is removed now and every five minutes. Raises `ConfigError`
+    where it cannot work, and `UnavailableError` where the engine does not answer."""
     facts = await engine.facts()
     site = await _find_site(engine, facts, image=image, devices=devices)
     runner = DockerRunner(engine, site)
@@ -141,7 +141,7 @@ def _own(container: str) -> Owner:
 
 
 def _pids() -> str:
-    return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
 
 
 def _started(pid: int) -> str | None:
@@ -154,7 +154,7 @@ def _started(pid: int) -> str | None:
 
 def _groups(devices: Sequence[str]) -> tuple[str, ...]:
     """Whose the nodes are, so that an ordinary user may drive them there as here."""
-    return tuple(sorted({str(os.stat(node).st_gid) for node in devices}))
+    return tuple(sorted({str(Path(node).stat().st_gid) for node in devices}))
 
 
 # --- the trial -------------------------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ async def _try(runner: DockerRunner, engine: ContainerEngine, scratch_dir: Path)
         answered = await to_thread.run_sync(clear)
     if answered != word:
         raise ConfigError(
-            f"VPROC_SCRATCH_DIR: takes a directory that containers of {engine.address} can be given: {scratch_dir} is not what they "
-            f"see there, or they may not write it as {runner.site.user} ({result.stderr.strip()[-200:] or 'nothing was said'})"
+            f"VPROC_SCRATCH_DIR: takes a directory that containers of {engine.address} can be given: {scratch_dir} is not what "
+            f"they see, or they may not write it as {runner.site.user} ({result.stderr.strip()[-200:] or 'nothing was said'})"
         )
     return read_trial(result.stdout.decode(errors="replace"), open_files=OPEN_FILES)
 
@@ -212,11 +212,8 @@ async def sweep(engine: ContainerEngine, runner: DockerRunner) -> int:
     standing = runner.standing
     for state in await engine.labelled(LABEL):
         owner = Owner.of(state.labels)
-        if owner.daemon == own.daemon:
-            abandoned = state.name not in standing
-        else:
-            abandoned = await _fate(engine, owner, own) is Fate.DEAD
-        if abandoned:
+        fate = await _fate(engine, owner, own)
+        if fate is Fate.DEAD or (owner.daemon == own.daemon and state.name not in standing):
             try:
                 await engine.remove(state.name)
             except UnavailableError as error:

@@ -44,8 +44,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How this process's children look to its engine. ``image`` is an id, ``image_name`` what people call it. ``mounts``: where the
-    engine has the directories of this process (source, target); None outside of containers, where both see the same.
+    """How this process's children look to its engine. ``image`` is an id, ``image_name`` what people call it. ``mounts``: where
+    the engine has the directories of this process (source, target); None outside of containers, where both see the same.
     ``memory_bytes``: all that the machine has."""
 
     owner: Owner
@@ -95,7 +95,7 @@ class DockerRunner(Runner):
         """See `ports.Runner`. An engine that is away, or that refuses, raises `UnavailableError`."""
         nonce = token_hex(8)
         with self._named(f"vproc-{token_hex(8)}") as name:
-            spec = self._spec(name, guarded(argv, nonce=nonce, fed=feed is not None), cwd.absolute(), limits)
+            spec = self._spec(name, guarded(argv, nonce=nonce, fed=feed is not None), cwd, limits)
             watch = Watch(cwd=cwd, limits=limits, on_line=on_line, feed=feed, stderr_bytes=STDERR_KEPT_BYTES + _GUARD_BYTES)
             child = _Child(
                 self._engine, spec, watch, nonce=nonce, fed=feed is not None, grace_s=self._grace_s, reap_s=self._reap_s
