@@ -82,23 +82,25 @@ class TestDockerRunner(RunnerContract):
 @pytest.mark.parametrize(
     ("attempt", "refused"),
     [
-        ("import socket; socket.create_connection(('127.0.0.1', PORT), 2)", "Connection refused"),
-        ("import socket; socket.create_connection(('169.254.169.254', 80), 2)", "Network is unreachable"),
-        ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('SOCKET')", "No such file"),
+        ("import socket; socket.create_connection(('169.254.169.254', 80), 2)", "Operation not permitted"),
+        ("import socket; socket.socket(socket.AF_UNIX)", "Operation not permitted"),
+        ("open('SOCKET')", "No such file"),
         ("open('/usr/bin/planted', 'w')", "Read-only file system"),
         ("open('/tmp/planted', 'w')", "Read-only file system"),
         ("open('/dev/shm/planted', 'w')", "No such file"),
         ("open('OUTSIDE')", "No such file"),
         ("import os; os.kill(DAEMON, 0)", "No such process"),
+        ("import os; os.symlink('/etc/passwd', 'link')", "Operation not permitted"),
+        ("import os; os.mkfifo('pipe')", "Operation not permitted"),
         ("import os; os.setuid(12345)", "Operation not permitted"),
         ("import os; os.mknod('device', 0o600 | 0o020000, 0x0801)", "Operation not permitted"),
-        ("import ctypes; print(ctypes.CDLL(None, use_errno=True).unshare(0x10000000)); open('/none')", "No such file"),
+        ("import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0", "AssertionError"),
     ],
 )
 async def test_what_is_refused_to_a_child(runner: Runner, engine: Engine, place: Path, attempt: str, refused: str) -> None:
     """As root without a capability, or as whoever the daemon is."""
     (outside := place.parent / "another's").write_text("secret")
-    words = {"PORT": "22", "SOCKET": engine.folder / "docker.sock", "OUTSIDE": outside, "DAEMON": os.getpid()}
+    words = {"SOCKET": engine.folder / "docker.sock", "OUTSIDE": outside, "DAEMON": os.getpid()}
     for word, meant in words.items():
         attempt = attempt.replace(word, str(meant))
     result = await runner.run(["python3", "-I", "-S", "-c", attempt])
@@ -198,7 +200,7 @@ def test_killed_in_the_middle_nothing_is_left_and_the_next_completes_the_file(
     run("ffmpeg", "-v", "error", "-stream_loop", 8, "-i", clip("hd.mp4"), "-c", "copy", long)
     folder = tmp_path / "first"
     folder.mkdir()
-    with pytest.raises(AssertionError, match="it ended by itself with -9"):  # noqa: PT012 - as the block says of a killed one
+    with pytest.raises(AssertionError, match="it ended by itself with -9"):  # noqa: PT012, SIM117 - so a block ends whose daemon was killed
         with worker(engine, store, folder) as first:
             caller = Caller(first.api)
             file_id = caller.upload(long)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vproc.containers.wire import facts_of, mounts_of, request_of, usage_of
@@ -62,6 +64,11 @@ def test_a_container_is_asked_for_with_everything_closed() -> None:
             "GroupAdd": ["44"],
         },
     }
+
+
+def test_a_filter_of_system_calls_goes_in_whole() -> None:
+    options = request_of(replace(SPEC, seccomp='{"defaultAction":"x"}'))["HostConfig"]["SecurityOpt"]
+    assert options == ["no-new-privileges", 'seccomp={"defaultAction":"x"}']
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ def test_a_container_as_it_should_be() -> None:
         ("CapBnd:\t0000000000000000", "CapBnd:\t00000000a80425fb", "no capabilities"),
         ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "no new privileges"),
         ("Seccomp:\t2", "Seccomp:\t0", "seccomp"),
+        ("files 256", "files 256\nlinks made", "seccomp"),
         ("files 256", "files 1048576", "rlimits"),
         ("files 256", "files 256\nroot writable", "a root and a network of its own"),
         ("network lo:       0", "network eth0:     0", "a root and a network of its own"),

@@ -90,6 +90,7 @@ class FakeEngine:
         self.stubborn = False
         self.held = anyio.Event()
         self.has_shell = True
+        self.takes_profiles = True
         self._tasks = tasks
         self._released = anyio.Event()
 
@@ -213,6 +214,11 @@ class FakeEngine:
         return 201, {"Id": name, "Warnings": []}
 
     async def _start(self, container: FakeContainer) -> tuple[int, Any]:
+        if not self.takes_profiles and any(
+            option.startswith("seccomp=") for option in container.body["HostConfig"]["SecurityOpt"]
+        ):
+            self._remove(container)
+            return 500, {"message": "opening seccomp profile failed: file name too long"}
         if not self.has_shell:
             self._remove(container)
             return 400, {"message": 'exec: "/bin/sh": stat /bin/sh: no such file or directory'}

@@ -182,6 +182,23 @@ async def test_an_engine_that_refuses_at_the_start_is_unavailable(tmp_path: Path
                 pass
 
 
+async def test_an_engine_that_takes_no_filter_from_us_has_its_own_unless_all_is_required(tmp_path: Path, scratch: Path) -> None:
+    """And it is told: links that ffmpeg makes would lead the daemon elsewhere."""
+    async with fake_engine(tmp_path) as engine:
+        async with opened(engine, scratch) as there:
+            assert there.runner.site.seccomp is not None
+        engine.takes_profiles = False
+        async with opened(engine, scratch) as there:
+            assert there.runner.site.seccomp is None
+            assert (there.report.level, there.report.layers["seccomp"]) == ("partial", False)
+        assert "opening seccomp profile failed" in await refusal(engine, scratch, mode=SandboxMode.REQUIRE)
+        engine.info = {"SecurityOptions": []}
+        async with opened(engine, scratch) as there:
+            assert there.runner.site.seccomp is None
+        assert engine.made[-1]["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+        assert names_in(scratch) == []
+
+
 def report(*, trial: Trial, lacks: tuple[str, ...] = ()) -> ContainerReport:
     facts = EngineFacts("28.0", rootless=True, maps_users=False, seccomp=True, memory_bytes=1, lacks=lacks)
     return ContainerReport(facts, trial, (*trial.missing(), *lacks))

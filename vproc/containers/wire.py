@@ -37,7 +37,7 @@ def request_of(spec: ContainerSpec) -> dict[str, Any]:
             "IpcMode": "none",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
+            "SecurityOpt": ["no-new-privileges", *([f"seccomp={spec.seccomp}"] if spec.seccomp else [])],
             "LogConfig": {"Type": "none"},
             "Memory": spec.memory_bytes,
             "MemorySwap": spec.memory_bytes,

@@ -11,8 +11,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container that holds one child: no network, a read-only root, no capability, no new privilege, the engine's own filter of
-    system calls; removed by the engine once it has ended.
+    """A container that holds one child: no network, a read-only root, no capability, no new privilege; removed by the engine once
+    it has ended. ``seccomp`` is the filter of system calls (JSON); None: the engine's own.
 
     ``mount``: the one directory that it may write, as the engine names it and as the child does. ``user`` is ``uid:gid``, and
     ``host_ids`` says that these are the machine's where the engine would map them. ``memory_bytes`` counts what is filled, swap
@@ -31,6 +31,7 @@ class ContainerSpec:
     ulimits: tuple[tuple[str, int, int], ...]
     labels: Mapping[str, str]
     host_ids: bool = False
+    seccomp: str | None = None
     devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -22,6 +22,7 @@ from vproc.settings import SandboxMode
 from vproc.tasks import task_group
 from vproc.workers.confinement import OPEN_FILES
 from vproc.workers.docker_runner import DockerRunner, Site
+from vproc.workers.seccomp import container_profile
 
 SWEPT_EVERY_S = 300.0
 _MIB = 1024**2
@@ -78,8 +79,8 @@ async def open_docker_runner(
     where it cannot work, and `UnavailableError` where the engine does not answer."""
     facts = await engine.facts()
     site = await _find_site(engine, facts, image=image, devices=devices)
-    runner = DockerRunner(engine, site)
-    report = _judged(facts, await _try(runner, engine, scratch_dir), mode)
+    runner, trial = await _tried(engine, site, scratch_dir, mode)
+    report = _judged(facts, trial, mode)
     await sweep(engine, runner)
     async with task_group() as tasks:
         tasks.start_soon(_keep_swept, engine, runner)
@@ -107,6 +108,7 @@ async def _find_site(engine: ContainerEngine, facts: EngineFacts, *, image: str 
         image_name=name,
         user=user,
         host_ids=facts.maps_users and not facts.rootless,
+        seccomp=container_profile() if facts.seccomp else None,
         memory_bytes=facts.memory_bytes or 1 << 40,
         mounts=None if around is None else tuple((mount.source, mount.target) for mount in around.mounts),
         devices=tuple(devices),
@@ -158,6 +160,18 @@ def _groups(devices: Sequence[str]) -> tuple[str, ...]:
 
 
 # --- the trial -------------------------------------------------------------------------------------------------------
+
+
+async def _tried(engine: ContainerEngine, site: Site, scratch_dir: Path, mode: SandboxMode) -> tuple[DockerRunner, Trial]:
+    """A runner that works, with our own filter of system calls where the engine takes one (Podman wants the path of a file)."""
+    runner = DockerRunner(engine, site)
+    try:
+        return runner, await _try(runner, engine, scratch_dir)
+    except ConfigError:
+        if site.seccomp is None or mode is SandboxMode.REQUIRE:
+            raise
+        runner = DockerRunner(engine, replace(site, seccomp=None))
+        return runner, await _try(runner, engine, scratch_dir)
 
 
 async def _try(runner: DockerRunner, engine: ContainerEngine, scratch_dir: Path) -> Trial:

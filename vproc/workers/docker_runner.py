@@ -54,6 +54,7 @@ class Site:
     user: str
     memory_bytes: int
     host_ids: bool = False
+    seccomp: str | None = None
     mounts: tuple[tuple[str, str], ...] | None = None
     devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -123,6 +124,7 @@ class DockerRunner(Runner):
             mount=(site.outside(cwd), str(cwd)),
             user=site.user,
             host_ids=site.host_ids,
+            seccomp=site.seccomp,
             memory_bytes=memory,
             pids=MOST_PROCESSES,
             ulimits=(
