@@ -154,9 +154,9 @@ def filter_for(machine: str) -> Filter | None:
 
 
 def container_profile() -> str:
-    """The same refusals as an engine's profile (JSON), for children in containers. What a shell takes is allowed, since one guards
-    them; and links, pipes and devices are refused, for which Landlock gives no right outside of containers: the daemon opens
-    by name what stands in a job's directory."""
+    """The same refusals as an engine's profile (JSON), for children in containers. What a shell takes is allowed, since one
+    guards them; and links, pipes and devices are refused, for which Landlock gives no right outside of containers: the daemon
+    opens by name what stands in a job's directory."""
     refused = sorted({*DENIED, *_LINKS_AND_NODES} - _OF_A_SHELL)
     rules: list[dict[str, object]] = [{"names": refused, "action": "SCMP_ACT_ERRNO"}]
     rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
