@@ -233,7 +233,7 @@ class FakeEngine:
         container.process = subprocess.Popen(  # noqa: ASYNC220 - a test may wait for a fork
             ["prlimit", *(f"--{name}={soft}:{hard}" for name, soft, hard in bounds), *words],
             cwd=mount["Source"],
-            env={name: value for name, _, value in (line.partition("=") for line in body["Env"])},
+            env={"PATH": os.defpath} | dict(line.split("=", 1) for line in body["Env"]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

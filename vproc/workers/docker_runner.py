@@ -119,7 +119,8 @@ class DockerRunner(Runner):
             name=name,
             image=site.image,
             argv=argv,
-            env=environment(cwd),
+            # The path is the image's: its maker knows where its programs are.
+            env={name: value for name, value in environment(cwd).items() if name != "PATH"},
             directory=str(cwd),
             mount=(site.outside(cwd), str(cwd)),
             user=site.user,
