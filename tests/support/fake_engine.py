@@ -10,8 +10,8 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import anyio
 from anyio.abc import SocketStream, TaskGroup
+from anyio.from_thread import start_blocking_portal
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from vproc.containers.engine import open_engine
@@ -349,3 +350,10 @@ async def open_runner(engine: FakeEngine, **changes: Any) -> AsyncIterator[Docke
         user = f"{os.getuid()}:{os.getgid()}"
         site = Site(owner=owner, image=IMAGE_ID, image_name=IMAGE, user=user, memory_bytes=8 * GIB)
         yield DockerRunner(client, replace(site, **changes), grace_s=0.5, reap_s=5)
+
+
+@contextmanager
+def engine_beside(folder: Path) -> Iterator[FakeEngine]:
+    """One with a loop of its own, for what has another."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake_engine(folder)) as engine:
+        yield engine
