@@ -257,6 +257,7 @@ def test_a_daemon_in_a_container_starts_others_of_its_own_image(engine: Engine, 
     )
     with engine.running("dev", options=options, VPROC_PORT=str(port), VPROC_RUNNER="docker") as container:
         until(lambda: '"event": "daemon_started"' in container.logs(), within_s=60, what="the daemon")
+        assert '"sandbox": "full: containers' in container.logs()
         caller = Caller(api)
         caller.completed(caller.upload(clip("short.mp4")))
         long = tmp_path / "long.mp4"
