@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,9 @@ NONCE = "0123456789abcdef"
 CONTAINER = "c" * 64
 
 
-def start(*argv: str, fed: bool = False) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen(guarded(argv, nonce=NONCE, fed=fed), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+def start(*argv: str, lifeline: str | None = None) -> subprocess.Popen[bytes]:
+    pipe, command = subprocess.PIPE, guarded(argv, nonce=NONCE, lifeline=lifeline)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, bool]:
@@ -34,7 +36,7 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, bool]:
 # --- the guard -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize("lifeline", [None, "/dev/tty"])
 @pytest.mark.parametrize(
     ("script", "returncode", "stderr"),
     [
@@ -47,8 +49,8 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, bool]:
         ("kill -KILL $$", -9, ""),
     ],
 )
-def test_the_childs_end_is_told_as_its_own(script: str, returncode: int, stderr: str, fed: bool) -> None:
-    assert ended(start("sh", "-c", script, fed=fed)) == (returncode, stderr, True)
+def test_the_childs_end_is_told_as_its_own(script: str, returncode: int, stderr: str, lifeline: str | None) -> None:
+    assert ended(start("sh", "-c", script, lifeline=lifeline)) == (returncode, stderr, True)
 
 
 def test_a_program_that_is_not_there_has_no_times() -> None:
@@ -76,11 +78,22 @@ def test_term_is_for_the_child() -> None:
     assert ended(process) == (7, "heard\n", True)
 
 
-def test_a_fed_child_has_the_input_and_its_end() -> None:
-    process = start("cat", fed=True)
-    told, _ = process.communicate(b"word", timeout=20)
-    assert told == b"word"
-    assert process.returncode == 0
+def test_a_fed_child_has_the_input_and_its_end_and_goes_on_until_its_lifeline_ends(tmp_path: Path) -> None:
+    """The input may be at its end long before the child is."""
+    os.mkfifo(tmp_path / "line")
+    held = os.open(tmp_path / "line", os.O_RDWR)
+    process = start("sh", "-c", "cat; echo .; trap '' TERM; while :; do sleep 60; done", lifeline=str(tmp_path / "line"))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"word")
+    process.stdin.close()
+    assert process.stdout.readline() == b"word.\n"
+    assert process.poll() is None
+    os.close(held)
+    assert process.wait(10) == 128 + 9
+    process.stdout.close()
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 def test_a_child_cannot_speak_for_the_guard() -> None:

@@ -112,7 +112,7 @@ async def test_in_a_container_without_a_volume_it_says_so(tmp_path: Path, scratc
     async with fake_engine(tmp_path) as engine:
         engine.others[CONTAINER] = {"Id": CONTAINER, "Image": IMAGE_ID, "Mounts": [], "Labels": {}}
         fault = await refusal(engine, scratch, image=None)
-        assert "VPROC_SCRATCH_DIR takes a directory of a volume" in fault
+        assert fault.startswith("VPROC_SCRATCH_DIR: takes a directory of a volume")
 
 
 async def test_groups_of_devices_go_with_them(tmp_path: Path, scratch: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.children import MIB, children, limits, stub, until
+from tests.support.children import MIB, children, limits, names_in, stub, until
 from tests.support.fake_engine import GIB, FakeContainer, FakeEngine, Fault, fake_engine, open_runner
 from vproc.errors import UnavailableError
 from vproc.ports import StopReason
@@ -80,7 +81,7 @@ async def test_inside_a_container_the_engine_is_given_the_directory_by_its_own_n
             "Type": "bind", "Source": str(volume / "job"), "Target": str(job), "ReadOnly": False,
         }  # fmt: skip
         assert (volume / "job/word").read_text() == "there\n"
-        with pytest.raises(UnavailableError, match="VPROC_SCRATCH_DIR takes a directory of a volume"):
+        with pytest.raises(UnavailableError, match="takes a directory of a volume"):
             await runner.run(stub("exit", 0), cwd=tmp_path, limits=limits())
 
 
@@ -247,3 +248,20 @@ def cut(container: FakeContainer) -> None:
     assert container.process is not None
     assert container.process.stdin is not None
     container.process.stdin.close()
+
+
+async def test_a_fed_child_is_held_by_a_pipe_of_its_own_which_is_gone_with_it(tmp_path: Path, place: Path) -> None:
+    """Its input may have ended: then nothing else tells it that the daemon has."""
+    async with fake_engine(tmp_path) as engine, open_runner(engine) as runner:
+        seen: list[list[str]] = []
+
+        async def feed(write: Callable[[bytes], Awaitable[bool]]) -> None:
+            await write(b"word")
+            seen.append(names_in(place))
+
+        result = await runner.run(stub("count_input"), cwd=place, limits=limits(), feed=feed)
+        assert result.stdout.split()[0] == b"4"
+        [[pipe]] = seen
+        assert engine.made[0]["Cmd"][4] == pipe
+        assert pipe.startswith(".vproc-")
+        assert names_in(place) == []

@@ -19,9 +19,10 @@ _SIGNALS = range(1, 32)
 _MARK = "vproc-guard"
 
 # The engine goes on with a container whose daemon has died, and ffmpeg reads nothing that would tell it. So a shell stands
-# between: its input is the daemon's end of a connection, and that ends with the daemon, however it does. A child that is fed has
-# that input itself. TERM is for the child, and the code is the child's. Last comes what it used, as only a parent can tell.
-_HEAD = """nonce=$1; shift
+# between, and reads what ends with the daemon, however it does: the connection that is its standard input; or, where that is
+# the child's, a pipe whose other end the daemon holds. TERM is for the child, and the code is the child's. Last comes what it
+# used, as only a parent can tell.
+_HEAD = """nonce=$1; lifeline=$2; shift 2
 command -v "$1" >/dev/null || { echo "$1: not found" >&2; exit 127; }
 exec 3<&0 </dev/null
 trap 'kill -TERM $child 2>/dev/null' TERM
@@ -32,6 +33,7 @@ child=$!
 """
 _FED = """"$@" <&3 3<&- &
 child=$!
+{ read -r _; kill -KILL $child 2>/dev/null; } 3<&- >/dev/null 2>&1 <"$lifeline" &
 """
 _TAIL = """exec 3<&-
 while :; do wait $child 2>/dev/null; code=$?; kill -0 $child 2>/dev/null || break; done
@@ -42,10 +44,12 @@ exit $code
 _TIMES = re.compile(r"(\d+)m(\d+(?:[.,]\d+)?)s")
 
 
-def guarded(argv: Sequence[str], *, nonce: str, fed: bool) -> tuple[str, ...]:
-    """The command line of a container that runs ``argv`` and ends with whoever holds the other end of its standard input.
-    ``fed``: that input is the child's own. It takes a POSIX shell as ``/bin/sh``."""
-    return ("/bin/sh", "-c", _HEAD + (_FED if fed else _ALONE) + _TAIL, "vproc", nonce, *argv)
+def guarded(argv: Sequence[str], *, nonce: str, lifeline: str | None) -> tuple[str, ...]:
+    """The command line of a container that runs ``argv`` and ends with whoever holds the other end of its standard input. Where
+    that input is the child's own, ``lifeline`` is a named pipe in its directory that ends likewise. It takes a POSIX shell as
+    ``/bin/sh``."""
+    script = _HEAD + (_ALONE if lifeline is None else _FED) + _TAIL
+    return ("/bin/sh", "-c", script, "vproc", nonce, lifeline or "", *argv)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,10 @@ async def _try(runner: DockerRunner, engine: ContainerEngine, scratch_dir: Path)
             path.rmdir() if path.is_dir() else path.unlink()
         return answered
 
+    try:
+        runner.site.outside(scratch_dir)
+    except UnavailableError as error:
+        raise ConfigError(f"VPROC_SCRATCH_DIR: {error.detail}") from error
     await to_thread.run_sync(make)
     try:
         result = await runner.run(["/bin/sh", "-c", TRIAL], cwd=directory, limits=_LIMITS)

@@ -6,14 +6,15 @@ its time is the same `workers.watch` as for children of this process.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
 import structlog
-from anyio import CancelScope, Event, move_on_after, sleep
+from anyio import CancelScope, Event, move_on_after, sleep, to_thread
 
 from vproc.core.containers import NOT_FOUND_CODE, RUN_LABEL, GuardedEnd, Owner, guarded, outside_path, read_end
 from vproc.errors import UnavailableError
@@ -64,7 +65,7 @@ class Site:
         if self.mounts is None:
             return str(path)
         if (found := outside_path(str(path), self.mounts)) is None:
-            raise UnavailableError(f"{path} lies in this container alone: VPROC_SCRATCH_DIR takes a directory of a volume")
+            raise UnavailableError(f"takes a directory of a volume, and {path} lies in this container alone")
         return found
 
 
@@ -95,8 +96,9 @@ class DockerRunner(Runner):
     ) -> ProcessResult:
         """See `ports.Runner`. An engine that is away, or that refuses, raises `UnavailableError`."""
         nonce = token_hex(8)
-        with self._named(f"vproc-{token_hex(8)}") as name:
-            spec = self._spec(name, guarded(argv, nonce=nonce, fed=feed is not None), cwd, limits)
+        with self._named(f"vproc-{token_hex(8)}") as name, ExitStack() as held:
+            lifeline = None if feed is None else await to_thread.run_sync(_hold, held, cwd / f".{name}")
+            spec = self._spec(name, guarded(argv, nonce=nonce, lifeline=lifeline), cwd, limits)
             watch = Watch(cwd=cwd, limits=limits, on_line=on_line, feed=feed, stderr_bytes=STDERR_KEPT_BYTES + _GUARD_BYTES)
             child = _Child(
                 self._engine, spec, watch, nonce=nonce, fed=feed is not None, grace_s=self._grace_s, reap_s=self._reap_s
@@ -138,6 +140,14 @@ class DockerRunner(Runner):
             devices=site.devices,
             groups=site.groups,
         )
+
+
+def _hold(held: ExitStack, path: Path) -> str:
+    """Make a named pipe and hold it open until the end, ours or this process's: whoever reads it there sees that."""
+    os.mkfifo(path, 0o600)
+    held.callback(path.unlink, missing_ok=True)
+    held.callback(os.close, os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    return path.name
 
 
 class _Child:
