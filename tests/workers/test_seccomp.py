@@ -136,7 +136,9 @@ def test_the_profile_for_containers_refuses_the_same_and_links() -> None:
     """But for what the guard's shell takes: to start a program, and to wait for it."""
     profile = json.loads(container_profile())
     assert profile["defaultAction"] == "SCMP_ACT_ALLOW"
-    [refused, clone3, *clones] = profile["syscalls"]
+    [refused, clone3, *ioctls_and_clones] = profile["syscalls"]
+    ioctls, clones = ioctls_and_clones[:2], ioctls_and_clones[2:]
+    assert [(rule["names"], rule["args"][0]["value"]) for rule in ioctls] == [(["ioctl"], 0x5412), (["ioctl"], 0x541C)]
     names = set(refused["names"])
     assert set(DENIED) - names == {"fork", "vfork", "setsid", "setpgid", "execveat"}
     assert names - set(DENIED) == {"symlink", "symlinkat", "link", "linkat", "mknod", "mknodat"}

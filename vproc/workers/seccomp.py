@@ -160,6 +160,9 @@ def container_profile() -> str:
     refused = sorted({*DENIED, *_LINKS_AND_NODES} - _OF_A_SHELL)
     rules: list[dict[str, object]] = [{"names": refused, "action": "SCMP_ACT_ERRNO"}]
     rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
+    for request in (_TIOCSTI, _TIOCLINUX):
+        equal = {"index": 1, "value": request, "op": "SCMP_CMP_EQ"}
+        rules.append({"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "args": [equal]})
     for flag in _NAMESPACES:
         bit = {"index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ"}
         rules.append({"names": ["clone"], "action": "SCMP_ACT_ERRNO", "args": [bit]})
