@@ -199,7 +199,7 @@ def test_killed_in_the_middle_nothing_is_left_and_the_next_completes_the_file(
 ) -> None:
     """SIGKILL of the daemon while its container encodes: nobody tells the engine, and the container is gone at once."""
     long = tmp_path / "long.mp4"
-    run("ffmpeg", "-v", "error", "-stream_loop", 8, "-i", clip("hd.mp4"), "-c", "copy", long)
+    run("ffmpeg", "-v", "error", "-stream_loop", 2, "-i", clip("hd.mp4"), "-c", "copy", long)
     catalog = f"sqlite:///{tmp_path}/catalog.db"
     folder = tmp_path / "first"
     folder.mkdir()
