@@ -33,6 +33,7 @@ from vproc.core.profile import Profile
 from vproc.core.quotas import Quotas
 from vproc.core.runners import RunnerKind
 from vproc.door import Door, open_door
+from vproc.ffmpegs import Ffmpegs, layers_of, level_of
 from vproc.http import make_app, serve_app
 from vproc.otel import open_tracing
 from vproc.outside import Outside, open_outside, open_sender, webhook_secrets
@@ -42,14 +43,11 @@ from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals, watch_lag
-from vproc.workers.confinement import Layer
 from vproc.workers.consumer import Consumer
 from vproc.workers.host import HostWatch
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.job_runner import runners_wanted
-from vproc.workers.media import MediaTools
-from vproc.workers.sandbox import SandboxReport
 from vproc.workers.webhooks import Webhooks
 from vproc.workplace import open_workplace, require_default
 
@@ -77,8 +75,12 @@ class _Worker:
     consumer: Consumer
     janitor: Janitor
     intake: Intake
-    tools: MediaTools | None
-    sandbox: SandboxReport | None
+    ffmpegs: Mapping[RunnerKind, Ffmpegs]
+
+    @property
+    def ffmpeg_version(self) -> str | None:
+        """Of what runs jobs that name no other runner, where this process does."""
+        return next((ffmpegs.tools.version for ffmpegs in self.ffmpegs.values()), None)
 
 
 async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = None) -> int:
@@ -101,8 +103,7 @@ async def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | Non
             worker = None
             if works:
                 worker = await stack.enter_async_context(_open_worker(settings, outside, profiles, vitals, tracer, kinds))
-            ffmpeg = worker.tools.version if worker is not None and worker.tools is not None else None
-            metrics.build_info.labels(__version__, ffmpeg or "none").set(1)
+            metrics.build_info.labels(__version__, (worker and worker.ffmpeg_version) or "none").set(1)
             api_url = None
             if Role.API in settings.roles:
                 door = await stack.enter_async_context(open_door(settings, outside.catalog))
@@ -209,7 +210,7 @@ async def _open_worker(
             metrics=outside.metrics,
             vitals=vitals,
         )
-        yield _Worker(consumer, place.janitor, place.intake, place.tools, place.sandbox)
+        yield _Worker(consumer, place.janitor, place.intake, place.ffmpegs)
 
 
 def _drain_timeout_s(settings: Settings, kinds: frozenset[RunnerKind]) -> float:
@@ -281,7 +282,7 @@ def _make_app(
             ),
             webhook_hosts=settings.webhook_allowed_hosts or frozenset(),
         ),
-        versions=Versions(vproc=__version__, ffmpeg=worker.tools.version if worker and worker.tools else None),
+        versions=Versions(vproc=__version__, ffmpeg=worker.ffmpeg_version if worker else None),
         readiness=ReadinessChecks(checks, draining=draining, sandbox=_sandbox_state(worker)),
         draining=draining,
         desk=OperationsDesk(reader=outside.catalog, letters=outside.letters, gauges=outside.gauges, metrics=outside.metrics),
@@ -291,7 +292,6 @@ def _make_app(
 
 
 def _sandbox_state(worker: _Worker | None) -> dict[str, bool | str]:
-    if worker is None or worker.sandbox is None:
+    if worker is None or not worker.ffmpegs:
         return {}
-    layers = {layer.value: layer in worker.sandbox.confinement.layers for layer in Layer}
-    return {"level": worker.sandbox.level, **layers}
+    return {"level": level_of(worker.ffmpegs), **layers_of(worker.ffmpegs)}

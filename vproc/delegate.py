@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +63,8 @@ async def run_delegated(settings: Settings, delegation: Delegation) -> JobReport
                 S3Bucket(bucket=bucket, control=clients.s3, bulk=clients.s3_bulk, metrics=metrics)
                 for bucket in (settings.raw_bucket, settings.processed_bucket)
             )
-            profiles = {delegation.profile.name: delegation.profile}
+            # It is this process that does the job, whatever the profile says.
+            profiles = {delegation.profile.name: replace(delegation.profile, runner=None)}
             with metered():
                 progress, figures = Progress(), JobFigures(tracer=tracer)
                 reporter = Reporter(delegation, store=processed, progress=progress, figures=figures)

@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from vproc.core.files import File, FileError, Status
+from vproc.core.runners import RunnerKind
 from vproc.errors import ErrorCode
 from vproc.otel import open_tracing
 from vproc.outside import Outside, open_outside
@@ -27,6 +28,7 @@ from vproc.settings import Settings, read_profiles
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.vitals import Vitals
+from vproc.workers.job_runner import runners_wanted
 from vproc.workers.jobs import Jobs
 from vproc.workers.settlement import Settlement
 from vproc.workplace import open_workplace, require_default
@@ -102,13 +104,15 @@ async def run_job(settings: Settings, body: str) -> JobReport:
     """
     profiles = await anyio.to_thread.run_sync(read_profiles, settings.profiles_file)
     require_default(settings, profiles)
+    # Whoever started this process wants the job done in it, and not handed on.
+    kinds = runners_wanted(profiles, default=settings.runner) - {RunnerKind.ECS} or {RunnerKind.LOCAL}
     message = Message(message_id=str(uuid4()), receipt_handle="job", body=body, asked_at=monotonic())
     queue, vitals, metrics = OneMessage(), Vitals(), Metrics(CollectorRegistry())
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
             open_tracing(os.environ) as tracer,
             open_outside(settings, metrics) as outside,
-            open_workplace(settings, outside, profiles, vitals, queue=queue, tracer=tracer) as place,
+            open_workplace(settings, outside, profiles, vitals, queue=queue, tracer=tracer, kinds=kinds) as place,
         ):
             settlements = await _handle(place.jobs, message, signals, drain_timeout_s=settings.drain_timeout_s)
             return await _report(settlements, outside, queue)

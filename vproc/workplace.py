@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -18,15 +17,15 @@ from vproc.core.media import MediaLimits
 from vproc.core.profile import Profile
 from vproc.core.runners import RunnerKind
 from vproc.errors import ConfigError
-from vproc.outside import Outside, at_start
+from vproc.ffmpegs import Ffmpegs, open_ffmpegs
+from vproc.outside import Outside
 from vproc.ports import ObjectStore, Queue
-from vproc.settings import SandboxMode, Settings, variable_of
+from vproc.settings import Settings, variable_of
 from vproc.telemetry import Metrics
 from vproc.tracing import Tracer
 from vproc.vitals import Vitals
 from vproc.workers.capacity import Capacity
 from vproc.workers.committed import Commits
-from vproc.workers.confinement import Layer
 from vproc.workers.intake import Intake
 from vproc.workers.janitor import Janitor
 from vproc.workers.job_runner import Dispatcher, JobRunner
@@ -37,9 +36,7 @@ from vproc.workers.pipeline import Pipeline
 from vproc.workers.publisher import Publisher
 from vproc.workers.remote import TaskRunner
 from vproc.workers.rules import JobRules
-from vproc.workers.sandbox import SandboxReport, keep_memory_private, probe_sandbox
 from vproc.workers.scratch import Scratch, open_scratch
-from vproc.workers.tooling import open_tools
 
 WATCHED_SLOTS = 32
 """Jobs at a time where all of them are done elsewhere: watching one costs a request each few seconds."""
@@ -53,14 +50,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What does jobs, and what clears up behind them. ``tools`` and ``sandbox`` are None where no job is done on this machine."""
+    """What does jobs, and what clears up behind them. ``ffmpegs`` are those that this process runs."""
 
     jobs: Jobs
     capacity: Capacity
     intake: Intake
     janitor: Janitor
-    tools: MediaTools | None
-    sandbox: SandboxReport | None
+    ffmpegs: Mapping[RunnerKind, Ffmpegs]
 
 
 def require_default(settings: Settings, profiles: Mapping[str, Profile]) -> None:
@@ -78,31 +74,29 @@ async def open_workplace(
     *,
     queue: Queue,
     tracer: Tracer,
-    kinds: Collection[RunnerKind] = frozenset({RunnerKind.LOCAL}),
+    kinds: Collection[RunnerKind],
 ) -> AsyncIterator[Workplace]:
     """Open it. ``queue`` is what jobs come from, and where they are settled; ``kinds`` are the runners that they go
-    to: of one alone, all of them. Raises `ConfigError` or `DependencyError`."""
+    to. Raises `ConfigError` or `DependencyError`."""
     settings.check_runners(kinds)
-    async with open_scratch(settings.scratch_dir) as scratch:
+    async with (
+        open_scratch(settings.scratch_dir) as scratch,
+        open_ffmpegs(settings, profiles, kinds, outside.metrics, scratch_dir=scratch.root) as ffmpegs,
+    ):
         capacity = Capacity(await read_machine(), together=_together(settings, kinds), metrics=outside.metrics)
-        runners: dict[RunnerKind, JobRunner] = {}
-        tools, sandbox = None, None
-        if RunnerKind.LOCAL in kinds:
-            tools, sandbox = await _open_tools(settings, outside.metrics, profiles, scratch.root)
-            place = _Place(settings, outside.raw, outside.processed, outside.metrics, profiles, scratch, capacity)
-            runners[RunnerKind.LOCAL] = place.pipeline(tools)
+        place = _Place(settings, outside.raw, outside.processed, outside.metrics, profiles, scratch, capacity)
+        runners: dict[RunnerKind, JobRunner] = {kind: place.pipeline(there.tools) for kind, there in ffmpegs.items()}
         if RunnerKind.ECS in kinds:
             runners[RunnerKind.ECS] = _task_runner(settings, outside, profiles)
         outside.metrics.scratch_size.set(await scratch.size_bytes())
         intake = Intake(scratch=scratch, metrics=outside.metrics)
         janitor = outside.janitor(outside.reconciler(delete_raw=settings.delete_raw, tell=lambda _: None))
-        default = settings.runner if settings.runner in runners else next(iter(runners))
         jobs = Jobs(
             queue=queue,
             catalog=outside.catalog,
             raw=outside.raw,
             processed=outside.processed,
-            runner=Dispatcher(runners, profiles=profiles, default=default),
+            runner=Dispatcher(runners, profiles=profiles, default=settings.runner),
             rules=JobRules(
                 worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
                 visibility_timeout_s=settings.visibility_timeout_s,
@@ -117,7 +111,7 @@ async def open_workplace(
             vitals=vitals,
             tracer=tracer,
         )
-        yield Workplace(jobs, capacity, intake, janitor, tools, sandbox)
+        yield Workplace(jobs, capacity, intake, janitor, ffmpegs)
 
 
 @asynccontextmanager
@@ -125,10 +119,14 @@ async def open_local_runner(
     settings: Settings, raw: ObjectStore, processed: ObjectStore, metrics: Metrics, profiles: Mapping[str, Profile]
 ) -> AsyncIterator[JobRunner]:
     """What does jobs on this machine, and nothing beside it. Raises `ConfigError` or `DependencyError`."""
-    async with open_scratch(settings.scratch_dir) as scratch:
-        tools, _ = await _open_tools(settings, metrics, profiles, scratch.root)
+    kinds = {RunnerKind.LOCAL}
+    async with (
+        open_scratch(settings.scratch_dir) as scratch,
+        open_ffmpegs(settings, profiles, kinds, metrics, scratch_dir=scratch.root) as ffmpegs,
+    ):
         capacity = Capacity(await read_machine(), together=1, metrics=metrics)
-        yield _Place(settings, raw, processed, metrics, profiles, scratch, capacity).pipeline(tools)
+        place = _Place(settings, raw, processed, metrics, profiles, scratch, capacity)
+        yield place.pipeline(ffmpegs[RunnerKind.LOCAL].tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +182,3 @@ def settings_of_a_task(settings: Settings) -> dict[str, str]:
         variable_of("runner"): RunnerKind.LOCAL.value,
         variable_of("host"): "127.0.0.1",
     }
-
-
-async def _open_tools(
-    settings: Settings, metrics: Metrics, profiles: Mapping[str, Profile], scratch_dir: Path
-) -> tuple[MediaTools, SandboxReport]:
-    """The sandbox that this machine gives, and within it the ffmpeg to work with."""
-    if settings.sandbox is not SandboxMode.OFF:
-        keep_memory_private()
-    sandbox = await at_start("VPROC_SANDBOX", probe_sandbox(settings.sandbox, scratch_dir=scratch_dir))
-    log.info("sandbox_probed", sandbox=sandbox.describe())
-    for layer in Layer:
-        metrics.sandbox_level.labels(layer.value).set(layer in sandbox.confinement.layers)
-    return await open_tools(settings, profiles, sandbox.confinement, scratch_dir=scratch_dir), sandbox

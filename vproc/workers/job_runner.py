@@ -51,7 +51,8 @@ class JobRunner(Protocol):
 
 
 class Dispatcher:
-    """Gives each job to the runner that its profile names, else to the default. ``runners`` has every kind that is named."""
+    """Gives each job to the runner that its profile names, else to the default; and to the first of ``runners`` where the one
+    that it would go to is not among them."""
 
     def __init__(self, runners: Mapping[RunnerKind, JobRunner], *, profiles: Mapping[str, Profile], default: RunnerKind) -> None:
         self._runners = runners
@@ -72,7 +73,8 @@ class Dispatcher:
 
     def _runner_of(self, file: File) -> JobRunner:
         profile = self._profiles.get(profile_name(file.profile))
-        return self._runners[(profile.runner if profile is not None else None) or self._default]
+        kind = (profile.runner if profile is not None else None) or self._default
+        return self._runners.get(kind) or next(iter(self._runners.values()))
 
 
 def runners_wanted(profiles: Mapping[str, Profile], *, default: RunnerKind) -> frozenset[RunnerKind]:

@@ -9,7 +9,6 @@ cancelled while it starts (cpython#103847).
 from __future__ import annotations
 
 import errno
-import math
 import os
 import resource
 import signal
@@ -19,18 +18,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import structlog
-from anyio import CancelScope, create_task_group, current_time, move_on_after, sleep, to_thread, wait_readable
+from anyio import CancelScope, create_task_group, move_on_after, sleep, wait_readable
 
 from vproc.errors import UnavailableError
 from vproc.ports import Feed, ProcessLimits, ProcessResult, StopReason
 from vproc.usage import current_usage
 from vproc.workers.pipes import Drain, Stdin, pipe_in, pipe_out
-from vproc.workers.streams import LineSplitter, Tail
+from vproc.workers.watch import Watch
 
-STDOUT_LIMIT_BYTES = 1024**2
-STDERR_KEPT_BYTES = 16 * 1024
 _SESSION_NICE = b"10"
-_WATCH_FIRST_S, _WATCH_INTERVAL_S = 0.05, 1.0
 _PIPES_GRACE_S = 1.0  # for a pipe that something outside the process group holds open
 _GROUP_GRACE_S = 2.0
 _PEAK_MARGIN = 1.1  # the kernel keeps the size of a process per processor, and adds it up roughly
@@ -193,31 +189,21 @@ class _Run:
         reap_s: float,
     ) -> None:
         self._child = child
-        self._feed = feed
-        self._cwd = cwd
-        self._limits = limits
-        self._on_line = on_line
+        self._watch = Watch(cwd=cwd, limits=limits, on_line=on_line, feed=feed)
         self._grace_s = grace_s
         self._reap_s = reap_s
-        self._begun = self._news_at = current_time()
-        self._awaiting = CancelScope()
-        self._reason: StopReason | None = None
-        self._failure: Exception | None = None
-        self._stdout = bytearray()
-        self._lines = LineSplitter(self._hear)
-        self._stderr = Tail(STDERR_KEPT_BYTES)
 
     async def to_its_end(self) -> ProcessResult:
-        take = self._capture if self._on_line is None else self._lines.feed
-        drains = (Drain(self._child.stdout, take), Drain(self._child.stderr, self._stderr.feed))
+        watch = self._watch
+        drains = (Drain(self._child.stdout, watch.take), Drain(self._child.stderr, watch.stderr.feed))
         async with create_task_group() as group:
             for drain in drains:
                 group.start_soon(drain.run, name="drain")
-            group.start_soon(self._watch_clock, name="clock")
-            group.start_soon(self._watch_directory, name="directory")
+            group.start_soon(watch.clock, name="clock")
+            group.start_soon(watch.directory, self._look, name="directory")
             group.start_soon(self._feed_child, name="feed")
             try:
-                with self._awaiting:
+                with watch.awaiting:
                     await self._child.wait()
             finally:
                 with CancelScope(shield=True):
@@ -228,13 +214,13 @@ class _Run:
                 for drain in drains:
                     drain.cancel()
             group.cancel_scope.cancel()
-        self._lines.flush()
+        watch.flush()
         return await self._result()
 
     async def _end(self) -> None:
         """End what still runs, and reap it. A full disk is not given time to grow fuller."""
         child = self._child
-        if not child.exited and self._reason is not StopReason.DIRECTORY:
+        if not child.exited and self._watch.reason is not StopReason.DIRECTORY:
             child.signal_group(signal.SIGTERM)
             with move_on_after(self._grace_s):
                 await child.wait()
@@ -247,108 +233,35 @@ class _Run:
             _log.error("process_unreaped", pid=child.pid, waited_s=self._reap_s)
 
     async def _result(self) -> ProcessResult:
-        child = self._child
+        child, watch = self._child, self._watch
         if child.usage is None or child.returncode is None:
             raise UnavailableError(f"process {child.pid} does not die: it hangs in the kernel, most likely on a disk")
-        if self._failure:
-            raise self._failure
-        if self._reason is None:
+        if watch.failure:
+            raise watch.failure
+        if watch.reason is None:
             # What it wrote since the last look.
-            await to_thread.run_sync(self._weigh, 0)
+            await watch.weigh()
         return ProcessResult(
             returncode=child.returncode,
-            stdout=bytes(self._stdout),
-            stderr=self._stderr.text(),
-            wall_s=current_time() - self._begun,
+            stdout=watch.stdout,
+            stderr=watch.stderr.text(),
+            wall_s=watch.wall_s,
             cpu_s=child.cpu_s,
             peak_memory_bytes=child.peak_memory_bytes,
-            stopped=self._reason,
+            stopped=watch.reason,
         )
 
     async def _feed_child(self) -> None:
-        """Give the child its input, then the end of it. A child that waits for input makes no progress, and is not stalled."""
-        stdin = self._child.stdin
-        if self._feed is None or stdin is None:
-            return
+        """Give the child its input, then the end of it."""
+        if (stdin := self._child.stdin) is not None:
+            await self._watch.feed(stdin.write)
+            stdin.close()
 
-        async def write(data: bytes) -> bool:
-            taken = await stdin.write(data)
-            self._news_at = current_time()
-            return taken
-
-        try:
-            await self._feed(write)
-        except Exception as error:  # noqa: BLE001 - raised to the caller once the child is ended
-            self._failure = self._failure or error
-            self._awaiting.cancel()
-        stdin.close()
-
-    def _stop(self, reason: StopReason) -> None:
-        self._reason = self._reason or reason
-        self._awaiting.cancel()
-
-    async def _watch_clock(self) -> None:
-        while True:
-            now = current_time()
-            wall_left = self._begun + self._limits.wall_s - now
-            stall_left = math.inf if self._limits.stall_s is None else self._news_at + self._limits.stall_s - now
-            if wall_left <= 0 or stall_left <= 0:
-                self._stop(StopReason.WALL if wall_left <= 0 else StopReason.STALL)
-                return
-            await sleep(min(wall_left, stall_left))
-
-    async def _watch_directory(self) -> None:
-        """Look every second, and more often at first: a short child's memory is seen nowhere else."""
-        interval_s = _WATCH_FIRST_S
-        while self._reason is None:
-            await sleep(interval_s)
-            await to_thread.run_sync(self._look, abandon_on_cancel=True)
-            if self._reason is not None:
-                self._awaiting.cancel()
-            interval_s = min(2 * interval_s, _WATCH_INTERVAL_S)
-
-    def _look(self) -> None:
-        """In a thread: how much the directory holds and how much memory the child has used so far."""
+    def _look(self) -> int:
+        """In a thread: have it step back, see how much memory it has used so far. Bytes of its files that have no name."""
         self._child.step_back()
         self._child.seen_peak_bytes = max(self._child.seen_peak_bytes, _peak_memory_bytes(self._child.pid))
-        self._weigh(_unlinked_bytes(self._child.pid))
-
-    def _weigh(self, unlinked_bytes: int) -> None:
-        if directory_bytes(self._cwd) + unlinked_bytes > self._limits.directory_bytes:
-            self._reason = self._reason or StopReason.DIRECTORY
-
-    def _capture(self, data: bytes) -> None:
-        self._news_at = current_time()
-        room = STDOUT_LIMIT_BYTES - len(self._stdout)
-        self._stdout += data[:room]
-        if len(data) > room:
-            self._stop(StopReason.STDOUT)
-
-    def _hear(self, line: str) -> None:
-        if self._on_line is None or self._failure:
-            return
-        try:
-            if self._on_line(line):
-                self._news_at = current_time()
-        except Exception as error:  # noqa: BLE001 - raised to the caller once the child is ended
-            self._failure = error
-            self._awaiting.cancel()
-
-
-def directory_bytes(path: Path) -> int:
-    """The sizes of all files under a directory together. Files that vanish meanwhile, and links, count nothing."""
-    total = 0
-    pending = [os.fspath(path)]
-    while pending:
-        with suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(found.st_mode):
-                        pending.append(entry.path)
-                    elif stat.S_ISREG(found.st_mode):
-                        total += max(found.st_size, found.st_blocks * 512)
-    return total
+        return _unlinked_bytes(self._child.pid)
 
 
 def _unlinked_bytes(pid: int) -> int:

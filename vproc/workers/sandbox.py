@@ -63,6 +63,11 @@ class SandboxReport:
         return "partial" if self.missing or self.allowed else "full"
 
     @property
+    def layers(self) -> dict[str, bool]:
+        """Each layer, and whether it is in force."""
+        return {layer.value: layer in self.confinement.layers for layer in Layer}
+
+    @property
     def allowed(self) -> tuple[str, ...]:
         """The attempts that got through."""
         return tuple(escape.name for escape in self.escapes if not escape.refused)

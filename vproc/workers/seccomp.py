@@ -14,6 +14,7 @@ Numbers: Linux's ``arch/x86/entry/syscalls/syscall_64.tbl`` and ``include/uapi/a
 from __future__ import annotations
 
 import errno
+import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +89,10 @@ DENIED: Mapping[str, tuple[int | None, int | None]] = {
 CLONE, CLONE3, PRCTL, IOCTL = (56, 220), (435, 435), (157, 167), (16, 29)
 KILL_OWN, TGKILL_OWN, PRLIMIT_OWN, AFFINITY_OWN = (62, 129), (234, 131), (302, 261), (203, 122)
 
+_LINKS_AND_NODES = ("symlink", "symlinkat", "link", "linkat", "mknod", "mknodat")
+_OF_A_SHELL = frozenset({"fork", "vfork", "setsid", "setpgid", "execveat"})
+_NAMESPACES = tuple(1 << bit for bit in range(32) if _CLONE_NEW_ANY >> bit & 1)
+
 _Instruction = tuple[int, int, int, int | None]
 _OWN_PID: _Instruction = (_IF_EQUAL, 0, 1, None)  # None: filled in by the launcher, which alone knows the pid
 
@@ -146,6 +151,22 @@ def filter_for(machine: str) -> Filter | None:
     own = tuple(index for index, (*_, operand) in enumerate(code) if operand is None)
     program = b"".join(struct.pack("=HBBI", operation, yes, no, operand or 0) for operation, yes, no, operand in code)
     return Filter(program, own)
+
+
+def container_profile() -> str:
+    """The same refusals as an engine's profile (JSON), for children in containers. What a shell takes is allowed, since one
+    guards them; and links, pipes and devices are refused, for which Landlock gives no right outside of containers: the daemon
+    opens by name what stands in a job's directory."""
+    refused = sorted({*DENIED, *_LINKS_AND_NODES} - _OF_A_SHELL)
+    rules: list[dict[str, object]] = [{"names": refused, "action": "SCMP_ACT_ERRNO"}]
+    rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
+    for request in (_TIOCSTI, _TIOCLINUX):
+        equal = {"index": 1, "value": request, "op": "SCMP_CMP_EQ"}
+        rules.append({"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "args": [equal]})
+    for flag in _NAMESPACES:
+        bit = {"index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ"}
+        rules.append({"names": ["clone"], "action": "SCMP_ACT_ERRNO", "args": [bit]})
+    return json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}, separators=(",", ":"))
 
 
 def _answer(action: int) -> _Instruction:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import anyio.to_thread
@@ -13,30 +12,34 @@ from vproc.core.machine import threads_of_a_job
 from vproc.core.needs import needs_of_profile, unavailable
 from vproc.core.profile import Profile
 from vproc.errors import ConfigError
+from vproc.ports import Runner
 from vproc.settings import Settings
-from vproc.workers.confinement import Confinement
-from vproc.workers.ffmpeg import ToolPair, announce, find_pairs, with_trials
+from vproc.workers.ffmpeg import Programs, ToolPair, announce, find_pairs, with_trials
 from vproc.workers.machine import read_machine
 from vproc.workers.media import MediaTools
-from vproc.workers.runners import LocalRunner
 from vproc.workers.sandbox import graphics_devices
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def open_tools(
-    settings: Settings, profiles: Mapping[str, Profile], confinement: Confinement, *, scratch_dir: Path
-) -> MediaTools:
-    """The ffmpegs that this machine has, within ``confinement``; hardware encoders are tried where a profile asks for one.
-
-    Raises `ConfigError` where the default profile can be made by none of them.
-    """
+def hardware_codecs(profiles: Mapping[str, Profile]) -> frozenset[str]:
+    """The codecs that some profile wants a graphics card to encode."""
     wanted = (needs_of_profile(profile).hardware for profile in profiles.values())
-    codecs = {codec for codec in wanted if codec is not None}
-    if codecs:
-        confinement = replace(confinement, devices=await anyio.to_thread.run_sync(graphics_devices))
-    runner = LocalRunner(confinement)
-    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=scratch_dir)
+    return frozenset(codec for codec in wanted if codec is not None)
+
+
+async def devices_of(profiles: Mapping[str, Profile]) -> tuple[str, ...]:
+    """The nodes that children drive: this machine's graphics cards where a profile asks for one, else none."""
+    return await anyio.to_thread.run_sync(graphics_devices) if hardware_codecs(profiles) else ()
+
+
+async def open_tools(
+    settings: Settings, profiles: Mapping[str, Profile], runner: Runner, *, scratch_dir: Path, programs: Programs | None = None
+) -> MediaTools:
+    """The ffmpegs that ``runner`` has, this machine's or those of ``programs``, for these profiles; hardware encoders are tried
+    where one asks for them. Raises `ConfigError` where the default profile can be made by none of them."""
+    codecs = hardware_codecs(profiles)
+    pairs = await find_pairs(settings.ffmpeg, settings.ffprobe, runner, cwd=scratch_dir, programs=programs)
     announce(pairs)
     if codecs:
         pairs = tuple([await with_trials(pair, codecs, runner, cwd=scratch_dir) for pair in pairs])
