@@ -112,11 +112,12 @@ async def open_outside(settings: Settings, metrics: Metrics, *, kinds: Collectio
         gauges = QueueGauges(queue=queue, reader=catalog, metrics=metrics, listener=listener)
         tasks = None
         if clients.ecs is not None:
-            tasks = await at_start("VPROC_ECS_TASK_DEFINITION", open_tasks(clients.ecs, _task_place(settings)))
+            tasks = await at_start("VPROC_ECS_TASK_DEFINITION", open_tasks(clients.ecs, task_place(settings)))
         yield Outside(clients, catalog, queue, raw, processed, metrics, letters, multipart, gauges, tasks)
 
 
-def _task_place(settings: Settings) -> TaskPlace:
+def task_place(settings: Settings) -> TaskPlace:
+    """Where the settings have tasks run. `RunnerSettings.check_runners` has seen to it that they name a definition."""
     return TaskPlace(
         cluster=settings.ecs_cluster,
         task_definition=settings.ecs_task_definition or "",

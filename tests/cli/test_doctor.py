@@ -14,6 +14,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.support.ecs import DEFINITION, fake_ecs
 from tests.support.fake_engine import IMAGE, engine_beside
 from tests.support.issuer import JWKS, Signer, running_issuer
 from tests.support.samples import capabilities, tool_pair
@@ -342,3 +343,25 @@ def test_an_engine_that_is_away_and_an_image_that_is_not_there_are_failures_with
     assert "no container engine answers at" in failures(examined(1))["containers"]
     with engine_beside(tmp_path):
         assert failures(examined(1))["containers"].endswith("has no image 'none': docker pull none")
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "words"),
+    [
+        (DEFINITION, "ok", f"{DEFINITION} in the cluster videos, by FARGATE_SPOT, then FARGATE"),
+        ("other", "failure", "VPROC_ECS_TASK_DEFINITION: takes a task definition that is active (got 'other')"),
+        ("", "failure", "VPROC_ECS_TASK_DEFINITION: not set, and required by the runner ecs"),
+    ],
+)
+def test_with_the_runner_ecs_the_task_definition_is_looked_at(
+    quick: pytest.MonkeyPatch, name: str, level: str, words: str
+) -> None:
+    """Nothing is started, and no ffmpeg of this machine is asked for."""
+    with fake_ecs() as ecs:
+        for variable, value in (ecs.settings | {"VPROC_ECS_CAPACITY": "FARGATE_SPOT,FARGATE"}).items():
+            quick.setenv(variable, value)
+        quick.setenv("VPROC_ECS_TASK_DEFINITION", name)
+        quick.setenv("VPROC_FFMPEG", "/nowhere")
+        (told,) = examined(0 if level == "ok" else 1)["tasks"]
+        assert (told["level"], str(told["detail"])[: len(words)]) == (level, words)
+        assert ecs.tasks == {}

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 from prometheus_client import CollectorRegistry
 
+from vproc.aws.ecs import open_tasks
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import AwsClients, open_clients
 from vproc.aws.sqs import SqsQueue, resolve_dlq_url
@@ -28,6 +29,7 @@ from vproc.core.wiring import judge
 from vproc.db.migrate import awaited_migration
 from vproc.errors import ConfigError, DependencyError, UnavailableError
 from vproc.ffmpegs import open_containers, programs_of
+from vproc.outside import task_place
 from vproc.ports import Runner
 from vproc.profiles import builtin_profiles
 from vproc.settings import PartialSettings, Role, Settings, read_profiles
@@ -98,6 +100,19 @@ async def _examine_work(settings: Settings, profiles: Mapping[str, Profile], tel
                 await _examine_pairs(settings, theirs, partial(_pairs, settings, theirs, confinement, scratch.root), tell)
             elif kind is RunnerKind.DOCKER:
                 await _examine_containers(settings, theirs, scratch.root, tell)
+            elif kind is RunnerKind.ECS:
+                tell(await tried("tasks", partial(_tasks, settings), "docs/how-to/run-jobs-as-tasks.md says what it takes"))
+
+
+async def _tasks(settings: Settings) -> str:
+    """What tasks do jobs, where. Nothing is started."""
+    settings.check_runners({RunnerKind.ECS})
+    async with open_clients(
+        region=settings.aws_region, poll_read_timeout_s=settings.poll_read_timeout_s, public_endpoint_url=None, ecs=True
+    ) as clients:
+        await open_tasks(clients.ecs, task_place(settings))
+    capacity = ", then ".join(settings.ecs_capacity)
+    return f"{settings.ecs_task_definition} in the cluster {settings.ecs_cluster}, by {capacity}"
 
 
 async def _examine_containers(settings: Settings, profiles: Mapping[str, Profile], directory: Path, tell: Tell) -> None:
