@@ -34,8 +34,6 @@ from vproc.tasks import task_group
 CLOCKS_OFF_S = (60, -60, 0)
 """By how much the clock of each daemon is fast, where clocks differ."""
 DAEMONS = len(CLOCKS_OFF_S)
-_SECTION = "Many daemons, killed one after another"
-_SECTION_OF_CLOCKS = "Many daemons whose clocks differ"
 FULL = 10_000
 _PUT_AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
@@ -60,6 +58,14 @@ class Plan:
     seed: int
     most_kills: int | None = None
     clocks_apart: bool = False
+    beside: Path | None = None
+
+    @property
+    def section(self) -> str:
+        """Where it stands in the results."""
+        if self.beside is not None:
+            return "Two versions on one queue"
+        return "Many daemons whose clocks differ" if self.clocks_apart else "Many daemons, killed one after another"
 
 
 @dataclass(slots=True)
@@ -131,6 +137,11 @@ async def _at_rest(fleet: Fleet) -> None:
             await anyio.sleep(1)
 
 
+async def _version_of(tree: Path) -> str:
+    told = await anyio.run_process(["git", "-C", str(tree), "rev-parse", "--short", "HEAD"])
+    return told.stdout.decode().strip()
+
+
 async def measure_soak(work: Path, plan: Plan) -> SoakRun:
     """One run. ``work`` is an empty folder."""
     load = os.getloadavg()[0]
@@ -139,7 +150,11 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
     async with open_fleet(work) as fleet:
         settings = _SETTINGS | {"VPROC_CONCURRENCY": str(plan.concurrency)}
         off = CLOCKS_OFF_S if plan.clocks_apart else (0,) * DAEMONS
-        members = [fleet.member(number, settings | clock_off_by(off_s)) for number, off_s in enumerate(off, 1)]
+        other = {"PYTHONPATH": str(plan.beside)} if plan.beside is not None else {}
+        members = [
+            fleet.member(number, settings | clock_off_by(off_s) | (other if number == 1 else {}))
+            for number, off_s in enumerate(off, 1)
+        ]
         begun = monotonic()
         keys = await fleet.cloud.put("in", plan.jobs, body, {}, at_once=_PUT_AT_ONCE)
         click.echo(
@@ -179,6 +194,7 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
         concurrency=plan.concurrency,
         seed=plan.seed,
         clocks_apart=plan.clocks_apart,
+        beside=await _version_of(plan.beside) if plan.beside is not None else None,
         starts=sum(len(member.lives) for member in members),
         standing=standing,
         most_connections=watch.most_connections,
@@ -205,6 +221,11 @@ async def measure_soak(work: Path, plan: Plan) -> SoakRun:
 @click.option(
     "--clocks-apart", is_flag=True, help="One clock a minute fast, one a minute slow; such daemons take thrice the processor."
 )
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="A tree of another version: the first daemon is of that.",
+)
 @click.option("--json", "to_json", type=click.Path(path_type=Path), help="Where the figures go, all of them.")
 @click.option("--results", type=click.Path(path_type=Path), help="Where the section goes; of a full run, RESULTS.md by default.")
 @click.option("--keep", is_flag=True, help="Keep the daemons' logs, and say where.")
@@ -217,11 +238,12 @@ def main(
     results: Path | None,
     *,
     clocks_apart: bool,
+    beside: Path | None,
     keep: bool,
 ) -> None:
     """Run it, write what was measured, and exit 1 where something does not hold."""
     chosen = random.randrange(1_000_000) if seed is None else seed  # noqa: S311
-    plan = Plan(jobs, kill_every, concurrency, chosen, clocks_apart=clocks_apart)
+    plan = Plan(jobs, kill_every, concurrency, chosen, clocks_apart=clocks_apart, beside=beside)
     folder = Path(mkdtemp(prefix="vproc-soak-"))
     try:
         run = anyio.run(measure_soak, folder, plan)
@@ -237,7 +259,7 @@ def main(
     if to_json is not None:
         to_json.write_text(json.dumps(asdict(run)) + "\n")
     if results is not None or jobs >= FULL:
-        write_section(_SECTION_OF_CLOCKS if clocks_apart else _SECTION, lines, to=results or RESULTS)
+        write_section(plan.section, lines, to=results or RESULTS)
     raise click.exceptions.Exit(0 if all(verdict.holds for verdict in verdicts(run)) else 1)
 
 

@@ -76,6 +76,7 @@ class SoakRun:
     conditions: Conditions
     ffmpeg: str
     clocks_apart: bool = False
+    beside: str | None = None
 
     @property
     def ended_by_themselves(self) -> int:
@@ -161,6 +162,7 @@ def _slopes(lives: Sequence[Resident]) -> str:
     return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
+_BESIDE = "The first of them is vproc at {}. "
 _CLOCKS = "The clock of one is a minute fast, that of another a minute slow. "
 
 
@@ -171,7 +173,7 @@ def soak_lines(run: SoakRun) -> list[str]:
         (
             f"{run.jobs:,} clips of one second, profile `copy`, {run.daemons} daemons with {run.concurrency} jobs at a time over "
             f"one PostgreSQL; every {run.kill_every_s:g} s SIGKILL to one of them by chance (seed {run.seed}), which is started "
-            f"again. {_CLOCKS if run.clocks_apart else ''}They took "
+            f"again. {_CLOCKS if run.clocks_apart else ''}{_BESIDE.format(run.beside) if run.beside else ''}They took "
             f"{run.seconds:,.0f} s: {run.jobs / run.seconds:.1f} jobs a second with everything on this machine."
         ),
         "",
