@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -265,3 +266,17 @@ def test_a_stopwatch_adds_up_by_stage() -> None:
         pass
     assert watch.seconds["encode"] > first > 0
     assert set(watch.seconds) == {"encode", "verify"}
+
+
+def test_a_connection_of_a_cancelled_request_is_no_error() -> None:
+    """The pool throws it away and says so with a traceback; whatever else it says is told."""
+    out = io.StringIO()
+    configure_logging(LogFormat.JSON, "info", stream=out)
+    pool = logging.getLogger("sqlalchemy.pool.impl.AsyncAdaptedQueuePool")
+    for error in (asyncio.CancelledError(), OSError("gone")):
+        try:
+            raise error
+        except (asyncio.CancelledError, OSError):
+            pool.exception("Exception during reset or similar")
+    (told,) = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert "OSError: gone" in told["exception"]

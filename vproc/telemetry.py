@@ -4,6 +4,7 @@ from keys or messages. Logs are structlog events on standard error: one snake_ca
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -280,6 +281,7 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _masked(renderer)],
         )
     )
+    handler.addFilter(_is_news)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -292,6 +294,13 @@ def configure_logging(log_format: LogFormat | None, level: str, *, stream: TextI
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a connection is thrown away whose request was cancelled. A client that goes ends its request by the server's own
+    means, against which nothing is shielded; the pool's connection is then replaced, and that is no error."""
+    cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (cancelled and record.name.startswith("sqlalchemy.pool"))
 
 
 def logger_at_any_level(name: str) -> Any:

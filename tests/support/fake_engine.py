@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
-from anyio.abc import SocketStream, TaskGroup
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from anyio.from_thread import start_blocking_portal
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -264,7 +265,7 @@ class FakeEngine:
                 pipe.close()
         container.code = code if code >= 0 else 128 - code
         if container.pipes is not None:
-            await container.pipes.aclose()
+            hang_up(container.pipes)
         if not self.stubborn:
             self._remove(container)
 
@@ -320,6 +321,13 @@ class FakeEngine:
         container.removed.set()
 
 
+def hang_up(stream: SocketStream) -> None:
+    """End a connection that another task reads from, which closes it then. Closed under that task, its number may be another's
+    before the loop has forgotten it, and that other is never heard of again."""
+    with suppress(OSError):
+        stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_RDWR)
+
+
 async def _write(pipe: int, data: bytes) -> None:
     os.set_blocking(pipe, False)
     view = memoryview(data)
@@ -343,13 +351,13 @@ async def fake_engine(folder: Path) -> AsyncIterator[FakeEngine]:
 
 
 @asynccontextmanager
-async def open_runner(engine: FakeEngine, **changes: Any) -> AsyncIterator[DockerRunner]:
+async def open_runner(engine: FakeEngine, *, reap_s: float = 5, **changes: Any) -> AsyncIterator[DockerRunner]:
     """A runner over it, by the true adapter. ``changes`` to how its children look."""
     async with open_engine(engine.socket) as client:
         owner = Owner(daemon="this", boot="boot", pids="1", pid="1:1", container="")
         user = f"{os.getuid()}:{os.getgid()}"
         site = Site(owner=owner, image=IMAGE_ID, image_name=IMAGE, user=user, memory_bytes=8 * GIB)
-        yield DockerRunner(client, replace(site, **changes), grace_s=0.5, reap_s=5)
+        yield DockerRunner(client, replace(site, **changes), grace_s=0.5, reap_s=reap_s)
 
 
 @contextmanager

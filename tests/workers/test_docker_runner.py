@@ -214,7 +214,7 @@ async def test_cancelled_at_any_moment_nothing_is_left(after_s: float, tmp_path:
 
 
 async def test_many_run_at_once(tmp_path: Path, place: Path) -> None:
-    async with fake_engine(tmp_path) as engine, open_runner(engine) as runner:
+    async with fake_engine(tmp_path) as engine, open_runner(engine, reap_s=30) as runner:
         codes = []
 
         async def run(code: int) -> None:
