@@ -77,7 +77,7 @@ bench: ## measurements: see bench/
 	$(SETUP_TEST)
 	$(BIN)/python -m bench $(ARGS)
 
-soak: ## ten thousand small jobs through three daemons over one PostgreSQL, a kill every minute: half an hour; ARGS='--jobs 300 --kill-every 10'
+soak: ## ten thousand small jobs through three daemons over one PostgreSQL, a kill every minute: a quarter of an hour; ARGS='--jobs 300 --kill-every 10'
 	$(SETUP_TEST)
 	$(BIN)/python -m bench.soak $(ARGS)
 

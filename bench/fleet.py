@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +124,9 @@ def _runs(pid: int) -> bool:
     return False
 
 
-async def _said(log: Path, event: str, ended: object) -> None:
+async def _said(log: Path, event: str, ended: Callable[[], int | None]) -> None:
     while f'"event": "{event}"' not in (text := await anyio.Path(log).read_text()):
-        if callable(ended) and ended() is not None:
+        if ended() is not None:
             raise BenchError(f"a daemon did not start: {text[-500:]}")
         await anyio.sleep(_LOOK_EVERY_S)
 

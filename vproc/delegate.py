@@ -18,19 +18,20 @@ from prometheus_client import CollectorRegistry
 
 from vproc.aws.s3 import S3Bucket
 from vproc.aws.session import open_clients
-from vproc.core.delegation import Delegation
+from vproc.core.delegation import Delegation, ReportedError
 from vproc.core.files import File, FileError, Status
 from vproc.errors import (
     ConfigError,
     ErrorCode,
     InterruptedRunError,
+    InvalidMessageError,
     JobError,
     LeaseLostError,
     RejectedError,
 )
 from vproc.otel import open_tracing
 from vproc.settings import Settings
-from vproc.solo import JobEnd, JobReport
+from vproc.solo import JobEnd, JobReport, end_on_signal, run_job
 from vproc.tasks import task_group
 from vproc.telemetry import Metrics
 from vproc.usage import metered
@@ -41,6 +42,17 @@ from vproc.workers.reporter import Reporter
 from vproc.workplace import open_local_runner
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+async def run_any_job(settings: Settings, body: str) -> JobReport:
+    """Do the job that the text holds, which a daemon handed over, or which anybody gives. One that cannot be read has failed.
+    Raises `ConfigError` or `DependencyError` before it begins."""
+    try:
+        delegation = Delegation.read(body)
+    except InvalidMessageError as error:
+        log.warning("message_invalid", detail=error.detail)
+        return JobReport(JobEnd.FAILED, "invalid", error=FileError(error.code, error.detail, retryable=False))
+    return await (run_job(settings, body) if delegation is None else run_delegated(settings, delegation))
 
 
 async def run_delegated(settings: Settings, delegation: Delegation) -> JobReport:
@@ -90,7 +102,7 @@ async def _ended(
     try:
         with anyio.CancelScope() as told:
             async with task_group() as tasks:
-                tasks.start_soon(_listen, signals, told, settings.drain_timeout_s)
+                tasks.start_soon(end_on_signal, signals, told, settings.drain_timeout_s)
                 tasks.start_soon(reporter.run)
                 with anyio.move_on_after(settings.job_timeout_s):
                     await work
@@ -107,13 +119,6 @@ async def _ended(
     return RejectedError(ErrorCode.TIMEOUT, f"it took longer than {settings.job_timeout_s:g} s in all")
 
 
-async def _listen(signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, drain_timeout_s: float) -> None:
-    async for received in signals:
-        again = scope.deadline < float("inf")
-        log.info("signal_received", signal=received.name, second=again)
-        scope.deadline = anyio.current_time() + (0 if again else drain_timeout_s)
-
-
 def _file_of(delegation: Delegation) -> File:
     """The file as far as a pipeline asks for it."""
     now = datetime.now(UTC)
@@ -127,9 +132,8 @@ def _told(delegation: Delegation, error: Exception | None) -> JobReport:
     if error is None:
         log.info("job_ended", outcome="completed", file_id=str(delegation.file_id), run_id=delegation.run_id)
         return JobReport(JobEnd.DONE, "completed", delegation.file_id)
-    code = error.code if isinstance(error, JobError) else ErrorCode.INTERNAL
-    detail = error.detail if isinstance(error, JobError) else f"unexpected {type(error).__name__}"
+    said = ReportedError.of(error)
     final = isinstance(error, RejectedError | LeaseLostError)
     outcome, end = ("rejected", JobEnd.FAILED) if final else ("retried", JobEnd.AGAIN)
-    log.warning("job_ended", outcome=outcome, code=code.value, detail=detail, file_id=str(delegation.file_id))
-    return JobReport(end, outcome, delegation.file_id, error=FileError(code, detail, retryable=not final))
+    log.warning("job_ended", outcome=outcome, code=said.code.value, detail=said.detail, file_id=str(delegation.file_id))
+    return JobReport(end, outcome, delegation.file_id, error=FileError(said.code, said.detail, retryable=not final))

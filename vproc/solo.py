@@ -125,17 +125,18 @@ async def _handle(
     settlements: list[Settlement] = []
     with anyio.CancelScope() as scope:
         async with task_group() as tasks:
-
-            async def listen() -> None:
-                async for received in signals:
-                    again = scope.deadline < float("inf")
-                    log.info("signal_received", signal=received.name, second=again)
-                    scope.deadline = anyio.current_time() + (0 if again else drain_timeout_s)
-
-            tasks.start_soon(listen)
+            tasks.start_soon(end_on_signal, signals, scope, drain_timeout_s)
             settlements += await jobs.handle(message)
             tasks.cancel_scope.cancel()
     return settlements
+
+
+async def end_on_signal(signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, drain_timeout_s: float) -> None:
+    """Give the scope the drain's time at the first signal, and none at the second."""
+    async for received in signals:
+        again = scope.deadline < float("inf")
+        log.info("signal_received", signal=received.name, second=again)
+        scope.deadline = anyio.current_time() + (0 if again else drain_timeout_s)
 
 
 async def _report(settlements: list[Settlement], outside: Outside, queue: OneMessage) -> JobReport:

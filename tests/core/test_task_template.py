@@ -9,9 +9,8 @@ from typing import Any
 from tests.core.test_provisioning import WANTED
 from tests.core.test_template import filled
 from tests.support.source import ROOT
-from vproc.aws.ecs import CONTAINER
 from vproc.core.infrastructure import policies
-from vproc.core.task_template import tasks_cloudformation
+from vproc.core.task_template import CONTAINER, tasks_cloudformation
 
 VALUES = {
     "${Name}": "acme",

@@ -176,7 +176,7 @@ def test_a_task_that_is_killed_is_tried_again_and_one_taken_away_counts_nothing(
 
 
 def test_a_cancelled_file_s_task_is_stopped(place: Place) -> None:
-    """And whatever it would have done, nothing of it is left."""
+    """By ECS; its process has ended."""
     with place.watching():
         file_id, task, process = place.held()
         until(lambda: place.api.caller.status(file_id)["processing_status"] == "processing", within_s=20, what="processing")

@@ -193,3 +193,11 @@ def test_a_job_that_is_broken_off_may_be_given_again(place: Place, tmp_path: Pat
     shown = place.api.caller.status(file_id)
     assert (shown["processing_status"], shown["attempts"]) == ("uploaded", 0)
     assert list(place.folder.iterdir()) == []
+
+
+def test_a_delegated_job_of_another_version_is_refused_in_words(place: Place) -> None:
+    """No traceback: whoever watches the task reads why."""
+    code, told, log = place.job('{"delegated": 2, "run_id": "r"}')
+    assert (code, told["result"], told["outcome"], told["error"]["code"]) == (1, "failed", "invalid", "invalid_message")
+    assert "this version cannot read: delegated" in told["error"]["detail"]
+    assert "Traceback" not in log

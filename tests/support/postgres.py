@@ -18,8 +18,7 @@ _TIMEOUT_S = 60
 
 
 class PostgresServer:
-    """A server with the super-user ``vproc``, who needs no password, and the role ``guarded``, who does (`PASSWORD`).
-    ``settings``: lines of its configuration."""
+    """A server with the super-user ``vproc``, who needs no password, and the role ``guarded``, who does (`PASSWORD`)."""
 
     PASSWORD = "s3cret/of:guarded"
 

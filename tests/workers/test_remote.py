@@ -119,6 +119,20 @@ async def test_the_task_commits_and_the_daemon_completes(tmp_path: Path) -> None
         await place.world.finished()
 
 
+async def test_what_its_own_task_has_proved_is_not_proved_again(tmp_path: Path) -> None:
+    """The watcher looks for the permit and the report alone; where the task did not live to say so, it proves all."""
+    async with opened(tmp_path) as place:
+        before: list[int] = []
+
+        async def commits(delegation: Delegation) -> None:
+            await place.commits(delegation)
+            before.append(place.world.processed.calls["stat"])
+
+        place.tasks.does.append(commits)
+        await place.world.handle_next()
+        assert place.world.processed.calls["stat"] == before[0]
+
+
 async def test_a_commit_that_stands_needs_no_task(tmp_path: Path) -> None:
     """Redelivered after a commit that the catalog did not hear of, the file is completed from it."""
     async with opened(tmp_path) as place:

@@ -16,13 +16,10 @@ from botocore.exceptions import ClientError
 
 from vproc.aws.errors import code_of, translated
 from vproc.core.task_end import TaskEnd
+from vproc.core.task_template import CONTAINER
 from vproc.errors import ConfigError, UnavailableError
 from vproc.ports import JOB_VARIABLE, LiveTask, TaskOrder, TaskState
 
-CONTAINER = "vproc"
-"""The container that does the job, where the task definition has several."""
-OVERRIDES_MOST = 8192
-"""Characters of overrides that RunTask takes (API reference, TaskOverride)."""
 _LAUNCH_TYPES = frozenset({"FARGATE", "EC2", "EXTERNAL"})
 _FARGATE = "FARGATE"
 _GIB = 1024**3

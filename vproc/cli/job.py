@@ -20,15 +20,14 @@ def job(job: str | None) -> None:
     """Do one job and exit: what a container or an ECS task runs.
 
     The job is what the queue would hold: {"bucket": …, "key": …, "profile": …}, or what a daemon with the runner ecs hands over.
-    One line of JSON on standard output tells what
-    became of it. Exit codes: 0 the file is completed, 1 it failed, 75 the same may be given again.
+    One line of JSON on standard output tells what became of it. Exit codes: 0 the file is completed, 1 it failed, 75 the same may
+    be given again.
     """
     import anyio  # noqa: PLC0415 - heavy: imported when the command runs
 
-    from vproc.core.delegation import Delegation  # noqa: PLC0415 - likewise
-    from vproc.delegate import run_delegated  # noqa: PLC0415 - likewise
+    from vproc.delegate import run_any_job  # noqa: PLC0415 - likewise
     from vproc.settings import load_settings  # noqa: PLC0415 - likewise
-    from vproc.solo import JobEnd, run_job  # noqa: PLC0415 - likewise
+    from vproc.solo import JobEnd  # noqa: PLC0415 - likewise
     from vproc.telemetry import configure_logging  # noqa: PLC0415 - likewise
 
     body = job if job is not None else _read_standard_input()
@@ -36,8 +35,7 @@ def job(job: str | None) -> None:
         raise click.UsageError("no job: give it as VPROC_JOB or on standard input")
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    delegation = Delegation.read(body)
-    report = anyio.run(run_job, settings, body) if delegation is None else anyio.run(run_delegated, settings, delegation)
+    report = anyio.run(run_any_job, settings, body)
     print_json(_document(report))
     raise click.exceptions.Exit({JobEnd.DONE: 0, JobEnd.FAILED: FAILED, JobEnd.AGAIN: DEPENDENCY_AWAY}[report.end])
 

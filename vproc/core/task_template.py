@@ -8,6 +8,7 @@ from vproc.core.infrastructure import POLICIES, Deployment, Document
 from vproc.core.template import substituted
 
 CONTAINER = "vproc"
+"""The container that does the job. In a definition of somebody's own it may have another name where it is alone."""
 _STOP_S = 120
 """The longest that Fargate waits between SIGTERM and SIGKILL, and what Spot gives."""
 _DRAIN_S = 100

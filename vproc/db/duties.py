@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects import postgresql, sqlite
-
 from vproc.db.clock import DatabaseNow
 from vproc.db.engine import Database
+from vproc.db.rows import insert_into
 from vproc.db.tables import duties
 
 
@@ -18,9 +17,8 @@ class DutyMethods:
         """A row and no lock of the session's: it outlives a pooler in front of the database, and a daemon that dies with it holds
         up nobody for longer than ``every_s``."""
         async with self._database.write() as connection:
-            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             statement = (
-                insert(duties)
+                insert_into(connection, duties)
                 .values(name=name, taken_at=DatabaseNow())
                 .on_conflict_do_update(
                     index_elements=[duties.c.name],

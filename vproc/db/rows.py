@@ -135,11 +135,14 @@ def attempt_from(row: RowMapping) -> Attempt:
     )
 
 
+def insert_into(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert of the dialect's own, which can say what is to be done where a row of that key stands; the same in both."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
 def insert_absent(connection: AsyncConnection, table: Table) -> Insert:
-    """An insert that does nothing where a row of that key stands; the same clause in both dialects."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    """An insert that does nothing where a row of that key stands."""
+    return insert_into(connection, table).on_conflict_do_nothing()
 
 
 async def locked(connection: AsyncConnection, file_id: UUID) -> RowMapping | None:

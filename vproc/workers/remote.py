@@ -78,11 +78,12 @@ class TaskRunner:
     async def run(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
         """Have a task do the job, or watch the one that does it already; the manifest that stands in the end, proved. It may be
         another run's."""
-        manifest = await self._commits.find(job.file.file_id)
+        manifest, finished = await self._commits.find(job.file.file_id), False
         if manifest is None:
-            manifest = await self._through_a_task(job, progress, figures)
-        await self._commits.prove(manifest, figures)
-        await self._commits.finish(manifest, progress, figures)
+            manifest, finished = await self._through_a_task(job, progress, figures)
+        if not finished:
+            await self._commits.prove(manifest, figures)
+            await self._commits.finish(manifest, progress, figures)
         await self._clear(job.file, manifest.run_id)
         return manifest
 
@@ -102,7 +103,8 @@ class TaskRunner:
             for run in runs:
                 await self._clear(file, run)
 
-    async def _through_a_task(self, job: Job, progress: Progress, figures: JobFigures) -> Manifest:
+    async def _through_a_task(self, job: Job, progress: Progress, figures: JobFigures) -> tuple[Manifest, bool]:
+        """The manifest, and whether its own task lived to see all that it lists in its place."""
         watched = await self._running(job) or await self._started(job)
         figures.task = {"task": watched.name, "run_id": watched.run_id, "adopted": watched.adopted}
         with figures.stage(Stage.ENCODE):
@@ -112,7 +114,8 @@ class TaskRunner:
             figures.task |= end.note()
         manifest = await self._commits.find(job.file.file_id)
         if manifest is not None:
-            return manifest
+            well = report is not None and report.ended and report.error is None
+            return manifest, well and manifest.run_id == watched.run_id
         await self._clear(job.file, watched.run_id)
         if report is not None and report.error is not None:
             raise report.error.error()
